@@ -1,0 +1,85 @@
+import { availableParallelism } from 'node:os';
+import envSchema from 'env-schema';
+import Type, { type Static } from 'typebox';
+
+/** Every environment variable the service reads. The table in the README is checked against it. */
+export const configSchema = Type.Object({
+  HOST: Type.String({
+    default: '127.0.0.1',
+    minLength: 1,
+    description: 'Address to listen on. The container image sets `0.0.0.0`.',
+  }),
+  PORT: Type.Integer({
+    default: 3000,
+    minimum: 0,
+    maximum: 65535,
+    description: 'Port to listen on; 0 takes a free one, which the log names.',
+  }),
+  WORKERS: Type.Integer({
+    default: availableParallelism(),
+    minimum: 1,
+    maximum: 256,
+    description: 'Worker threads that compute.',
+  }),
+  BODY_LIMIT: Type.Integer({
+    default: 256 * 1024 * 1024,
+    minimum: 1,
+    maximum: 1024 * 1024 * 1024,
+    description: 'Bytes that the body of one request may have.',
+  }),
+  WORK_LIMIT: Type.Integer({
+    default: 1024 * 1024 * 1024,
+    minimum: 1,
+    description: 'Bytes that the tensors of one request, its answer and what is computed between may take.',
+  }),
+  QUEUE_LIMIT: Type.Integer({
+    default: 256,
+    minimum: 0,
+    description: 'Requests that may wait for a worker; more are refused.',
+  }),
+  DRAIN_LIMIT: Type.Integer({
+    default: 25_000,
+    minimum: 0,
+    maximum: 2 ** 31 - 1,
+    description: 'Milliseconds after SIGTERM or SIGINT for what runs to finish; then the process exits with 1.',
+  }),
+  LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
+    type: 'string',
+    default: 'info',
+    description: 'Least level that is logged.',
+  }),
+});
+
+export type Config = Static<typeof configSchema>;
+
+/** A setting that cannot be used; the message is one line for the person who set it. */
+export class ConfigError extends Error {}
+
+/**
+ * Reads the configuration from environment variables. An empty variable counts as one that is not set.
+ *
+ * @throws ConfigError that names the variable, its value and what it must be
+ */
+export function loadConfig(environment: Readonly<Record<string, string | undefined>>): Config {
+  const given = Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
+  );
+  try {
+    return envSchema<Config>({ schema: configSchema, data: given, env: false, dotenv: false });
+  } catch (error) {
+    throw new ConfigError(explain(error as EnvSchemaError, given));
+  }
+}
+
+/** What env-schema throws: the findings of its validator. */
+interface EnvSchemaError extends Error {
+  readonly errors?: readonly { readonly instancePath: string; readonly message?: string; readonly params: object }[];
+}
+
+function explain(error: EnvSchemaError, given: Readonly<Record<string, string | undefined>>): string {
+  const [first] = error.errors ?? [];
+  if (first === undefined) return error.message;
+  const name = first.instancePath.slice(1);
+  const allowed = 'allowedValues' in first.params ? `: ${(first.params.allowedValues as string[]).join(', ')}` : '';
+  return `${name} is ${JSON.stringify(given[name])}, but ${first.message}${allowed}`;
+}

@@ -1,0 +1,28 @@
+import type { Matrix } from '../kernels/kernels.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/**
+ * How the engine sees the tensors of a request. Legend of the dimensions, used by every file in this folder:
+ *
+ *     n_x  input features      m    examples in the batch
+ *     n_a  hidden units        T_x  time steps of x
+ *     n_y  outputs (classes)   T_da time steps of da, at most T_x
+ *
+ * A caller's (n_a, m, T_x) lies in memory time-major with features contiguous, (T_x, m, n_a): one time step is
+ * one run of m · n_a numbers. A caller's (n_a, m) lies as (m, n_a). Weights lie as the caller wrote them.
+ */
+
+/** Time step t of a (n, m, T) tensor as rows, for each t: views, nothing is copied. */
+export function timeSteps({ shape: [n, m, T], data }: Tensor): Float64Array[] {
+  return Array.from({ length: T }, (_, t) => data.subarray(t * m * n, (t + 1) * m * n));
+}
+
+/** A (rows, columns) weight tensor as a matrix. */
+export function matrix({ shape: [rows, columns], data }: Tensor): Matrix {
+  return { data, offset: 0, rows, columns, stride: columns };
+}
+
+/** Columns `from` … `to − 1` of a weight tensor as a matrix on the same memory. */
+export function columnBlock({ shape: [rows, stride], data }: Tensor, from: number, to: number): Matrix {
+  return { data, offset: from, rows, columns: to - from, stride };
+}

@@ -1,0 +1,64 @@
+import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import fp from 'fastify-plugin';
+import { Problem } from './problems.js';
+
+/**
+ * Takes bodies as bytes, each in memory of its own, so that it can be moved to a worker. Nothing here looks at
+ * what the bytes say.
+ */
+export const bodyPlugin = fp(
+  async (app: FastifyInstance, { limit }: { limit: number }) => {
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
+      checkEncoding(request);
+      return collect(request, payload, limit);
+    });
+  },
+  { name: 'body' },
+);
+
+function checkEncoding({ headers }: FastifyRequest): void {
+  const encoding = headers['content-encoding'] ?? 'identity';
+  if (encoding.toLowerCase() !== 'identity') {
+    throw new Problem('unsupported-media-type', `the body has Content-Encoding ${encoding}, but must have none`);
+  }
+  const charset = /;\s*charset="?([^";\s]+)/i.exec(headers['content-type'] ?? '')?.[1] ?? 'utf-8';
+  if (!/^utf-?8$/i.test(charset)) {
+    throw new Problem('unsupported-media-type', `the body is in ${charset}, but must be in UTF-8`);
+  }
+}
+
+/** What is reserved for a body at first: an announced length is only believed as it arrives. */
+const FIRST_BYTES = 64 * 1024;
+
+/**
+ * All bytes of the payload in one piece of memory that doubles as it fills. A body over the limit is refused as
+ * soon as that is known; the rest of it is read and forgotten, so that the client gets to see the answer.
+ */
+async function collect(
+  request: FastifyRequest,
+  payload: IncomingMessage,
+  limit: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const announced = request.headers['content-length'];
+  if (Number(announced) > limit) throw tooLarge(`${announced} bytes`, limit);
+  let bytes = new Uint8Array(Math.min(Number(announced ?? FIRST_BYTES), FIRST_BYTES));
+  let length = 0;
+  for await (const chunk of payload.iterator({ destroyOnReturn: false })) {
+    const end = length + chunk.length;
+    if (end > limit) throw tooLarge(`more than ${limit} bytes`, limit);
+    if (end > bytes.length) {
+      const larger = new Uint8Array(Math.min(Math.max(2 * bytes.length, end), Number(announced ?? limit)));
+      larger.set(bytes.subarray(0, length));
+      bytes = larger;
+    }
+    bytes.set(chunk, length);
+    length = end;
+  }
+  return bytes.subarray(0, length);
+}
+
+function tooLarge(size: string, limit: number): Problem {
+  return new Problem('payload-too-large', `the body has ${size}, but the limit is ${limit} bytes`);
+}

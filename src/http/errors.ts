@@ -1,0 +1,79 @@
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import fp from 'fastify-plugin';
+import { PROBLEM_TYPE, Problem, problemBody, problemKinds } from './problems.js';
+
+/** Answers every error as a problem, whoever found it: a route, Fastify, or Node's HTTP parser. */
+export const errorsPlugin = fp(
+  async (app: FastifyInstance) => {
+    app.setErrorHandler((error: FastifyError | Problem, request, reply) => sendError(error, request, reply));
+    app.setNotFoundHandler((request, reply) => sendError(nothingHere(app, request), request, reply));
+  },
+  { name: 'errors' },
+);
+
+/** Sends an error. One that nobody expected becomes `internal`, and its stack goes to the log alone. */
+export function sendError(error: FastifyError | Problem, request: FastifyRequest, reply: FastifyReply): void {
+  const problem = error instanceof Problem ? error : fromFramework(error);
+  if (problem.code === 'internal') request.log.error({ err: error }, 'request failed');
+  const { status } = problemKinds[problem.code];
+  reply
+    .code(status)
+    .headers(problem.headers)
+    .type(PROBLEM_TYPE)
+    .send(JSON.stringify(problemBody(problem, pathOf(request), request.id)));
+}
+
+/** What Fastify and Node refuse by themselves. */
+function fromFramework(error: FastifyError): Problem {
+  switch (error.code) {
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return new Problem('unsupported-media-type', 'the body must be application/json in UTF-8');
+    case 'FST_ERR_BAD_URL':
+      return new Problem('invalid-http', 'the path is not a valid URL path');
+    case 'ECONNRESET':
+      return new Problem('invalid-http', 'the connection closed before the body was complete');
+    default:
+      return new Problem('internal', 'the service failed; the request_id finds the reason in its log');
+  }
+}
+
+function nothingHere(app: FastifyInstance, request: FastifyRequest): Problem {
+  const path = pathOf(request);
+  const allowed = ['GET', 'HEAD', 'POST'].filter((method) => app.hasRoute({ method: method as 'GET', url: path }));
+  if (allowed.length === 0) {
+    return new Problem('not-found', `there is nothing at ${path}; the paths are listed at /openapi.json`);
+  }
+  const allow = allowed.join(', ');
+  return new Problem('method-not-allowed', `${path} takes ${allow}, not ${request.method}`, [], { allow });
+}
+
+function pathOf(request: FastifyRequest): string {
+  return request.url.split('?', 1)[0].slice(0, 256);
+}
+
+/** What is not even HTTP never becomes a request: the answer is written to the socket. */
+export function refuseMalformedHttp(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const problem = malformed(error.code);
+  const { status } = problemKinds[problem.code];
+  const body = JSON.stringify(problemBody(problem, '', ''));
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    `content-type: ${PROBLEM_TYPE}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+}
+
+function malformed(code: string | undefined): Problem {
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return new Problem('request-timeout', 'the request was not complete in time');
+  if (code === 'HPE_HEADER_OVERFLOW') return new Problem('headers-too-large', 'the header fields are too long');
+  return new Problem('invalid-http', 'what was sent is not an HTTP/1.1 request');
+}

@@ -1,0 +1,110 @@
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import type { FastifyInstance, FastifySchema } from 'fastify';
+import fp from 'fastify-plugin';
+import type { TSchema } from 'typebox';
+import type { Operation } from '../operations/operation.js';
+import { operations } from '../operations/operations.js';
+import { exampleOf } from './examples.js';
+import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds, problemSchema } from './problems.js';
+import { groupSchema, ref } from './schema.js';
+import { VERSION } from './version.js';
+
+/** The OpenAPI document at /openapi.json, and a page to try the operations in at /docs. */
+export const openapiPlugin = fp(
+  async (app: FastifyInstance) => {
+    // Schemas describe; they neither check nor print. Tensors never pass through Fastify's own machinery.
+    app.setValidatorCompiler(() => (value) => ({ value }));
+    app.setSerializerCompiler(() => (value) => JSON.stringify(value));
+
+    const schemas = new Map<string, TSchema>();
+    for (const { request, answer } of operations) {
+      groupSchema(request, schemas);
+      groupSchema(answer, schemas);
+    }
+    for (const schema of schemas.values()) app.addSchema(schema);
+    app.addSchema(problemSchema);
+
+    await app.register(swagger, {
+      openapi: {
+        openapi: '3.0.3',
+        info: {
+          title: 'Unroll',
+          version: VERSION,
+          description:
+            'Recurrent networks, forwards and backwards. Tensors are nested arrays of numbers; the letters of their shapes are n_x input features, n_a hidden units, n_y outputs, m examples in the batch, T_x time steps. All arithmetic is float64.',
+          license: { name: 'MIT', identifier: 'MIT' },
+        },
+        servers: [{ url: '/', description: 'this instance' }],
+        tags: [
+          { name: 'RNN', description: 'The plain recurrent network' },
+          { name: 'LSTM', description: 'Long short-term memory' },
+          { name: 'Service', description: 'The service itself' },
+        ],
+      },
+      refResolver: {
+        buildLocalReference: (json, _baseUri, _fragment, index) => String(json.$id ?? `schema-${index}`),
+      },
+    });
+    await app.register(swaggerUi, { routePrefix: '/docs', uiConfig: { validatorUrl: null } });
+    app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+  },
+  { name: 'openapi' },
+);
+
+/** What the document says of one operation. */
+export function operationSchema(operation: Operation): FastifySchema {
+  const { id, tag, summary, description, request, answer } = operation;
+  const example = exampleOf(operation);
+  return {
+    operationId: id,
+    tags: [tag],
+    summary,
+    description,
+    body: { content: { 'application/json': { schema: ref(request.name), example: example.request } } },
+    response: {
+      200: {
+        description: answer.description,
+        headers: answerHeaders,
+        content: { 'application/json': { schema: ref(answer.name), example: example.answer } },
+      },
+      ...problemResponses(
+        (Object.keys(problemKinds) as ProblemCode[]).filter((code) => problemKinds[code].operation),
+        operation.path,
+      ),
+    },
+  };
+}
+
+const answerHeaders = {
+  'x-request-id': { type: 'string', description: 'the id of the request: the one that was sent, or a new one' },
+  'server-timing': { type: 'string', description: 'milliseconds spent in queue, decode, compute and encode' },
+};
+
+/** The error answers of a route, by status, each code with an example. */
+export function problemResponses(codes: readonly ProblemCode[], path: string): Record<number, object> {
+  const statuses = [...new Set(codes.map((code) => problemKinds[code].status))].sort();
+  return Object.fromEntries(
+    statuses.map((status) => {
+      const ofStatus = codes.filter((code) => problemKinds[code].status === status);
+      return [status, problemResponse(ofStatus, path)];
+    }),
+  );
+}
+
+function problemResponse(codes: readonly ProblemCode[], path: string): object {
+  const retry = codes.some((code) => problemKinds[code].retryAfter !== undefined);
+  return {
+    description: codes.map((code) => `\`${code}\`: ${problemKinds[code].meaning}`).join(' '),
+    headers: {
+      ...answerHeaders,
+      ...(retry ? { 'retry-after': { type: 'integer', description: 'seconds to wait before trying again' } } : {}),
+    },
+    content: {
+      [PROBLEM_TYPE]: {
+        schema: ref('Problem'),
+        example: problemBody(new Problem(codes[0], problemKinds[codes[0]].meaning), path, 'req-1'),
+      },
+    },
+  };
+}

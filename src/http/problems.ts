@@ -1,0 +1,198 @@
+import Type, { type Static } from 'typebox';
+import type { Fault, RefusalCode } from '../tensor/refusal.js';
+
+/** What only HTTP can get wrong, or the service itself. */
+type HttpCode =
+  | 'invalid-http'
+  | 'not-found'
+  | 'method-not-allowed'
+  | 'not-acceptable'
+  | 'request-timeout'
+  | 'payload-too-large'
+  | 'unsupported-media-type'
+  | 'headers-too-large'
+  | 'queue-full'
+  | 'internal'
+  | 'draining';
+
+export type ProblemCode = RefusalCode | HttpCode;
+
+interface Kind {
+  readonly status: number;
+  readonly title: string;
+  readonly meaning: string;
+  /** Seconds to wait, where waiting helps: the Retry-After header. */
+  readonly retryAfter?: number;
+  /** Can an operation answer with it? Then its OpenAPI document says so. */
+  readonly operation: boolean;
+}
+
+/** Every error the service answers with. */
+export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
+  'invalid-http': {
+    status: 400,
+    title: 'Malformed HTTP request',
+    meaning: 'The bytes are not an HTTP request, or the address in it is not one.',
+    operation: false,
+  },
+  'invalid-json': {
+    status: 400,
+    title: 'The body is not JSON',
+    meaning: 'The detail says what was found at which byte, counted from 0; `errors[0].offset` is that byte.',
+    operation: true,
+  },
+  'invalid-request': {
+    status: 400,
+    title: 'A member of the body is missing, unknown or wrong',
+    meaning: 'A member is missing, unknown, given twice, of the wrong type, or does not go with another one.',
+    operation: true,
+  },
+  'not-found': {
+    status: 404,
+    title: 'There is nothing at this path',
+    meaning: 'The paths are listed at /openapi.json.',
+    operation: false,
+  },
+  'method-not-allowed': {
+    status: 405,
+    title: 'The path does not take this method',
+    meaning: 'The Allow header lists the methods it takes.',
+    operation: false,
+  },
+  'not-acceptable': {
+    status: 406,
+    title: 'The answer is not of an accepted type',
+    meaning: 'The Accept header leaves out application/json, which is what the service answers with.',
+    operation: true,
+  },
+  'request-timeout': {
+    status: 408,
+    title: 'The request came too slowly',
+    meaning: 'The request was not complete in time.',
+    operation: true,
+  },
+  'payload-too-large': {
+    status: 413,
+    title: 'The body is too large',
+    meaning: 'The body has more bytes than one request may have; the limit (BODY_LIMIT) and the size are named.',
+    operation: true,
+  },
+  'work-too-large': {
+    status: 413,
+    title: 'The request asks for too much',
+    meaning:
+      'The tensors of the request, its answer and what is computed between take more memory than one request may (WORK_LIMIT); both are named.',
+    operation: true,
+  },
+  'unsupported-media-type': {
+    status: 415,
+    title: 'The body is not of a type the service reads',
+    meaning: 'The body must be application/json in UTF-8, without a Content-Encoding.',
+    operation: true,
+  },
+  'invalid-tensor': {
+    status: 422,
+    title: 'A tensor is not a rectangular array of finite numbers',
+    meaning:
+      'Nested arrays must be rectangular, every dimension at least 1, every element a number that float64 can hold.',
+    operation: true,
+  },
+  'shape-mismatch': {
+    status: 422,
+    title: 'The shapes do not fit together',
+    meaning:
+      'A tensor has another shape than the letters of the operation allow; both shapes and their sources are named.',
+    operation: true,
+  },
+  'non-finite-result': {
+    status: 422,
+    title: 'A result left the range of float64',
+    meaning: 'An infinity or NaN came out; the first tensor, time step and position are named.',
+    operation: true,
+  },
+  'queue-full': {
+    status: 429,
+    title: 'Too many requests are waiting',
+    meaning: 'As many requests wait for a worker as may (QUEUE_LIMIT). Try again after Retry-After seconds.',
+    retryAfter: 1,
+    operation: true,
+  },
+  'headers-too-large': {
+    status: 431,
+    title: 'The headers are too large',
+    meaning: 'The header fields of the request are longer than the server reads.',
+    operation: false,
+  },
+  internal: {
+    status: 500,
+    title: 'The service failed',
+    meaning: 'A fault of the service. The request_id finds it in the log.',
+    operation: true,
+  },
+  draining: {
+    status: 503,
+    title: 'The service is stopping',
+    meaning: 'This instance finishes what it has begun and takes nothing new. Another one can, or this one later.',
+    retryAfter: 1,
+    operation: true,
+  },
+};
+
+/** An error that is answered as it is: thrown by routes, sent by the error handler. */
+export class Problem extends Error {
+  readonly code: ProblemCode;
+  readonly faults: readonly Fault[];
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(code: ProblemCode, detail: string, faults: readonly Fault[] = [], headers: Record<string, string> = {}) {
+    super(detail);
+    this.code = code;
+    this.faults = faults;
+    const { retryAfter } = problemKinds[code];
+    this.headers = retryAfter === undefined ? headers : { ...headers, 'retry-after': String(retryAfter) };
+  }
+}
+
+/** RFC 9457, application/problem+json. */
+export const problemSchema = Type.Object(
+  {
+    type: Type.String({ description: 'where this kind of problem is described', format: 'uri-reference' }),
+    title: Type.String({ description: 'the kind of problem in a few words' }),
+    status: Type.Integer({ description: 'the HTTP status' }),
+    detail: Type.String({ description: 'what is wrong with this request' }),
+    instance: Type.String({ description: 'the path that was asked for' }),
+    code: Type.Enum(Object.keys(problemKinds), { type: 'string', description: 'the kind of problem, for programs' }),
+    request_id: Type.String({ description: 'the x-request-id of the answer, which is in the log too' }),
+    errors: Type.Array(
+      Type.Object(
+        {
+          pointer: Type.String({ description: 'JSON pointer (RFC 6901) of the member; empty: the body as a whole' }),
+          detail: Type.String({ description: 'what is wrong there' }),
+          offset: Type.Optional(Type.Integer({ description: 'for invalid-json: the byte, counted from 0' })),
+        },
+        { additionalProperties: false },
+      ),
+      { description: 'everything that was found wrong with the body' },
+    ),
+    error: Type.String({ description: 'the detail again, for clients of the Open Inference Protocol' }),
+  },
+  { $id: 'Problem', description: 'An error (RFC 9457)', additionalProperties: false },
+);
+
+export const PROBLEM_TYPE = 'application/problem+json';
+
+/** The body of an error answer. */
+export function problemBody(problem: Problem, instance: string, requestId: string): Static<typeof problemSchema> {
+  const { status, title } = problemKinds[problem.code];
+  return {
+    type: `/problems/${problem.code}`,
+    title,
+    status,
+    detail: problem.message,
+    instance,
+    code: problem.code,
+    request_id: requestId,
+    errors: problem.faults.map((fault) => ({ ...fault })),
+    error: problem.message,
+  };
+}

@@ -1,0 +1,31 @@
+import type { FastifyInstance } from 'fastify';
+import { operations } from '../../operations/operations.js';
+import { Problem, problemKinds } from '../problems.js';
+import { VERSION } from '../version.js';
+
+/** For a person who finds the service: what it is, and what its errors mean. */
+export async function aboutRoutes(app: FastifyInstance): Promise<void> {
+  app.get('/', { schema: { hide: true } }, async () => ({
+    name: 'Unroll',
+    version: VERSION,
+    what: 'Recurrent networks over HTTP, forwards and backwards: send sequence tensors, get activations, predictions and gradients.',
+    docs: '/docs',
+    openapi: '/openapi.json',
+    problems: '/problems',
+    health: ['/health/live', '/health/ready'],
+    operations: operations.map(({ path }) => `POST ${path}`),
+  }));
+
+  app.get('/problems', { schema: { hide: true } }, async () => Object.keys(problemKinds).map(describe));
+
+  app.get<{ Params: { code: string } }>('/problems/:code', { schema: { hide: true } }, async ({ params: { code } }) => {
+    if (!Object.hasOwn(problemKinds, code))
+      throw new Problem('not-found', 'there is no such problem; /problems lists them');
+    return describe(code);
+  });
+}
+
+function describe(code: string) {
+  const { status, title, meaning } = problemKinds[code as keyof typeof problemKinds];
+  return { type: `/problems/${code}`, code, status, title, meaning };
+}

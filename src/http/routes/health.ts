@@ -1,0 +1,45 @@
+import type { FastifyInstance } from 'fastify';
+import Type from 'typebox';
+import type { Pool } from '../../compute/pool.js';
+import { problemResponses } from '../openapi.js';
+import { Problem } from '../problems.js';
+
+const statusSchema = (status: string) =>
+  Type.Object({ status: Type.Enum([status], { type: 'string' }) }, { additionalProperties: false });
+
+/** For orchestrators: is the process alive, and can it take work? Neither waits for a worker. */
+export async function healthRoutes(app: FastifyInstance, { pool }: { pool: Pool }): Promise<void> {
+  app.get(
+    '/health/live',
+    {
+      schema: {
+        operationId: 'live',
+        tags: ['Service'],
+        summary: 'The process answers',
+        response: {
+          200: { description: 'it does', content: { 'application/json': { schema: statusSchema('live') } } },
+        },
+      },
+    },
+    async () => ({ status: 'live' }),
+  );
+
+  app.get(
+    '/health/ready',
+    {
+      schema: {
+        operationId: 'ready',
+        tags: ['Service'],
+        summary: 'The service can take work',
+        response: {
+          200: { description: 'it can', content: { 'application/json': { schema: statusSchema('ready') } } },
+          ...problemResponses(['draining'], '/health/ready'),
+        },
+      },
+    },
+    async () => {
+      if (app.isDraining() || !pool.isReady()) throw new Problem('draining', 'the service is stopping');
+      return { status: 'ready' };
+    },
+  );
+}

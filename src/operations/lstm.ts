@@ -1,0 +1,245 @@
+import { lstmBackward, lstmCellScratch, lstmForward, lstmGradientWeights } from '../engine/lstm.js';
+import { lstmCellBackward, lstmCellForward, lstmWeights } from '../engine/lstm-cell.js';
+import { predict } from '../engine/prediction.js';
+import { group, optional, tensor } from '../tensor/signature.js';
+import { operation } from './operation.js';
+import { bptt_steps, caches, dtype } from './options.js';
+
+const parameters = group(
+  'LstmParameters',
+  'weights and biases of the LSTM; the columns of each W belong to [a_prev ; xt]',
+  {
+    Wf: tensor('n_a n_a+n_x', 'weights of the forget gate'),
+    bf: tensor('n_a 1', 'bias of the forget gate'),
+    Wi: tensor('n_a n_a+n_x', 'weights of the update gate'),
+    bi: tensor('n_a 1', 'bias of the update gate'),
+    Wc: tensor('n_a n_a+n_x', 'weights of the candidate'),
+    bc: tensor('n_a 1', 'bias of the candidate'),
+    Wo: tensor('n_a n_a+n_x', 'weights of the output gate'),
+    bo: tensor('n_a 1', 'bias of the output gate'),
+    Wy: optional(tensor('n_y n_a', 'weights of the prediction')),
+    by: optional(tensor('n_y 1', 'bias of the prediction')),
+  },
+  { together: [['Wy', 'by']] },
+);
+
+const cellGates = {
+  ft: tensor('n_a m', 'forget gate'),
+  it: tensor('n_a m', 'update gate'),
+  cct: tensor('n_a m', 'candidate'),
+  ot: tensor('n_a m', 'output gate'),
+};
+
+const cellCache = group('LstmCellCache', 'what the backward step needs; goes back as it came', {
+  a_next: tensor('n_a m', 'hidden state after the step'),
+  c_next: tensor('n_a m', 'memory state after the step'),
+  a_prev: tensor('n_a m', 'hidden state before the step'),
+  c_prev: tensor('n_a m', 'memory state before the step'),
+  ...cellGates,
+  xt: tensor('n_x m', 'input of the step'),
+  parameters,
+});
+
+const sequenceCaches = group('LstmCaches', 'what the backward pass needs; goes back as it came', {
+  a: tensor('n_a m T_x', 'hidden states'),
+  c: tensor('n_a m T_x', 'memory states'),
+  a0: tensor('n_a m', 'initial hidden state'),
+  c0: tensor('n_a m', 'initial memory state'),
+  ft: tensor('n_a m T_x', 'forget gates'),
+  it: tensor('n_a m T_x', 'update gates'),
+  cct: tensor('n_a m T_x', 'candidates'),
+  ot: tensor('n_a m T_x', 'output gates'),
+  x: tensor('n_x m T_x', 'input sequence'),
+  parameters,
+});
+
+const parameterGradients = {
+  dWf: tensor('n_a n_a+n_x', 'gradient of Wf'),
+  dbf: tensor('n_a 1', 'gradient of bf'),
+  dWi: tensor('n_a n_a+n_x', 'gradient of Wi'),
+  dbi: tensor('n_a 1', 'gradient of bi'),
+  dWc: tensor('n_a n_a+n_x', 'gradient of Wc'),
+  dbc: tensor('n_a 1', 'gradient of bc'),
+  dWo: tensor('n_a n_a+n_x', 'gradient of Wo'),
+  dbo: tensor('n_a 1', 'gradient of bo'),
+};
+
+const cellScratch = {
+  dzf: tensor('n_a m', "gradient of the forget gate's pre-activation"),
+  dzi: tensor('n_a m', "gradient of the update gate's pre-activation"),
+  dzc: tensor('n_a m', "gradient of the candidate's pre-activation"),
+  dzo: tensor('n_a m', "gradient of the output gate's pre-activation"),
+  tanh_c: tensor('n_a m', 'tanh(c_next)'),
+};
+
+export const lstmCellForwardOperation = operation({
+  id: 'lstmCellForward',
+  path: '/v1/lstm/cell/forward',
+  tag: 'LSTM',
+  summary: 'One time step of the LSTM',
+  description:
+    'With z = [a_prev ; xt]: ft = σ(Wf·z + bf), it = σ(Wi·z + bi), cct = tanh(Wc·z + bc), ot = σ(Wo·z + bo), c_next = ft∘c_prev + it∘cct, a_next = ot∘tanh(c_next), yt_pred = softmax(Wy·a_next + by).',
+  request: group('LstmCellForwardRequest', 'one time step', {
+    xt: tensor('n_x m', 'input of the step'),
+    a_prev: tensor('n_a m', 'hidden state before the step'),
+    c_prev: tensor('n_a m', 'memory state before the step'),
+    parameters,
+    dtype,
+  }),
+  answer: group('LstmCellForwardResponse', 'the states after the step', {
+    a_next: tensor('n_a m', 'hidden state after the step'),
+    c_next: tensor('n_a m', 'memory state after the step'),
+    yt_pred: optional(tensor('n_y m', 'prediction; there if Wy and by are given')),
+    cache: cellCache,
+  }),
+  time: 'forward',
+  run(kernels, { xt, a_prev, c_prev, parameters }, { a_next, c_next, yt_pred, cache }) {
+    const gates = { ft: cache.ft.data, it: cache.it.data, cct: cache.cct.data, ot: cache.ot.data };
+    const weights = lstmWeights(parameters);
+    lstmCellForward(kernels, a_next.data, c_next.data, gates, weights, xt.data, a_prev.data, c_prev.data);
+    const { Wy, by } = parameters;
+    if (yt_pred && Wy && by) predict(kernels, yt_pred, Wy, by, a_next);
+  },
+});
+
+export const lstmCellBackwardOperation = operation({
+  id: 'lstmCellBackward',
+  path: '/v1/lstm/cell/backward',
+  tag: 'LSTM',
+  summary: 'Gradients of one time step of the LSTM',
+  description: 'The gradients of everything that went into the step, from the gradients of a_next and c_next.',
+  request: group('LstmCellBackwardRequest', 'the gradients of one time step, and what its forward step kept', {
+    cache: cellCache,
+    da_next: tensor('n_a m', 'gradient of the loss by a_next'),
+    dc_next: tensor('n_a m', 'gradient of the loss by c_next'),
+    dtype,
+  }),
+  answer: group('LstmCellBackwardResponse', 'gradients of the step', {
+    gradients: group('LstmCellGradients', 'each of the shape of what it is the gradient of', {
+      dxt: tensor('n_x m', 'gradient of xt'),
+      da_prev: tensor('n_a m', 'gradient of a_prev'),
+      dc_prev: tensor('n_a m', 'gradient of c_prev'),
+      ...parameterGradients,
+    }),
+  }),
+  scratch: cellScratch,
+  time: 'backward',
+  run(kernels, { da_next, dc_next, cache }, { gradients }, scratch) {
+    const { dxt, da_prev, dc_prev } = gradients;
+    const { c_next, ft, it, cct, ot, xt, a_prev, c_prev, parameters } = cache;
+    lstmCellBackward(
+      kernels,
+      dxt.data,
+      da_prev.data,
+      dc_prev.data,
+      lstmGradientWeights(gradients),
+      lstmCellScratch(scratch),
+      da_next.data,
+      dc_next.data,
+      lstmWeights(parameters),
+      c_next.data,
+      { ft: ft.data, it: it.data, cct: cct.data, ot: ot.data },
+      xt.data,
+      a_prev.data,
+      c_prev.data,
+    );
+  },
+});
+
+export const lstmForwardOperation = operation({
+  id: 'lstmForward',
+  path: '/v1/lstm/forward',
+  tag: 'LSTM',
+  summary: 'The LSTM over a sequence',
+  description:
+    'The cell at every time step, starting from a0 and c0. All hidden states, memory states and predictions are returned.',
+  request: group('LstmForwardRequest', 'an input sequence', {
+    x: tensor('n_x m T_x', 'input sequence'),
+    a0: tensor('n_a m', 'initial hidden state'),
+    c0: optional(tensor('n_a m', 'initial memory state; absent: zero')),
+    parameters,
+    caches,
+    dtype,
+  }),
+  answer: group('LstmForwardResponse', 'the states of the sequence', {
+    a: tensor('n_a m T_x', 'hidden states'),
+    y: optional(tensor('n_y m T_x', 'predictions; there if Wy and by are given')),
+    c: tensor('n_a m T_x', 'memory states'),
+    caches: optional(sequenceCaches),
+  }),
+  scratch: {
+    c0: tensor('n_a m', 'initial memory state'),
+    gates: group('LstmGates', 'gates of one time step', cellGates),
+  },
+  when: { caches: (request) => request.caches === 'inline' },
+  time: 'forward',
+  run(kernels, { x, a0, parameters }, { a, y, c, caches }, { c0, gates }) {
+    lstmForward(kernels, a, c, caches ?? gates, parameters, x, a0, c0);
+    const { Wy, by } = parameters;
+    if (y && Wy && by) predict(kernels, y, Wy, by, a);
+  },
+});
+
+export const lstmBackwardOperation = operation({
+  id: 'lstmBackward',
+  path: '/v1/lstm/backward',
+  tag: 'LSTM',
+  summary: 'Gradients of the LSTM over a sequence',
+  description:
+    'Backpropagation through time, full or truncated. Give either `caches` of the forward operation, or `x`, `a0`, `parameters` and, if the forward pass had it, `c0`, from which the forward pass is computed again: the answers are the same to the last byte.',
+  request: group(
+    'LstmBackwardRequest',
+    'the gradients of the states, and the forward pass: either caches, or x, a0, c0 (optional) and parameters',
+    {
+      x: optional(tensor('n_x m T_x', 'input sequence')),
+      a0: optional(tensor('n_a m', 'initial hidden state')),
+      c0: optional(tensor('n_a m', 'initial memory state; absent: zero')),
+      parameters: optional(parameters),
+      caches: optional(sequenceCaches),
+      da: tensor(
+        'n_a m T_da<=T_x',
+        'gradient of the loss by each hidden state; T_da ≤ T_x, and the sequence ends there',
+      ),
+      dc: optional(tensor('n_a m T_da', 'gradient of the loss by each memory state; absent: zero')),
+      bptt_steps,
+      dtype,
+    },
+    { either: [{ need: ['caches'] }, { need: ['x', 'a0', 'parameters'], may: ['c0'] }] },
+  ),
+  answer: group('LstmBackwardResponse', 'gradients of the sequence', {
+    gradients: group('LstmGradients', 'each of the shape of what it is the gradient of', {
+      dx: tensor('n_x m T_da', 'gradient of x'),
+      da0: tensor('n_a m', 'gradient of a0'),
+      dc0: tensor('n_a m', 'gradient of c0'),
+      ...parameterGradients,
+    }),
+  }),
+  scratch: {
+    c0: tensor('n_a m', 'initial memory state'),
+    forward: optional(
+      group('LstmStates', 'states and gates of the forward pass, where no caches are given', {
+        a: tensor('n_a m T_da', 'hidden states'),
+        c: tensor('n_a m T_da', 'memory states'),
+        ft: tensor('n_a m T_da', 'forget gates'),
+        it: tensor('n_a m T_da', 'update gates'),
+        cct: tensor('n_a m T_da', 'candidates'),
+        ot: tensor('n_a m T_da', 'output gates'),
+      }),
+    ),
+    da_next: tensor('n_a m', 'gradient of the hidden state of one time step'),
+    dc_next: tensor('n_a m', 'gradient of the memory state of one time step'),
+    ...cellScratch,
+  },
+  when: { forward: (request) => request.caches === undefined },
+  time: 'backward',
+  run(kernels, request, { gradients }, scratch) {
+    let { caches } = request;
+    const { x, a0, parameters, da, dc, bptt_steps = Number.POSITIVE_INFINITY } = request;
+    const { c0, forward } = scratch;
+    if (forward && x && a0 && parameters) {
+      lstmForward(kernels, forward.a, forward.c, forward, parameters, x, a0, c0);
+      caches = { ...forward, a0, c0, x, parameters };
+    }
+    if (caches) lstmBackward(kernels, gradients, scratch, da, dc, caches, bptt_steps);
+  },
+});

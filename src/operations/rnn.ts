@@ -1,0 +1,181 @@
+import { predict } from '../engine/prediction.js';
+import { rnnBackward, rnnForward } from '../engine/rnn.js';
+import { rnnCellBackward, rnnCellForward, rnnWeights } from '../engine/rnn-cell.js';
+import { group, optional, tensor } from '../tensor/signature.js';
+import { operation } from './operation.js';
+import { bptt_steps, caches, dtype } from './options.js';
+
+const parameters = group(
+  'RnnParameters',
+  'weights and biases of the RNN',
+  {
+    Wax: tensor('n_a n_x', 'weights of the input'),
+    Waa: tensor('n_a n_a', 'weights of the hidden state'),
+    Wya: optional(tensor('n_y n_a', 'weights of the prediction')),
+    ba: tensor('n_a 1', 'bias of the hidden state'),
+    by: optional(tensor('n_y 1', 'bias of the prediction')),
+  },
+  { together: [['Wya', 'by']] },
+);
+
+const cellCache = group('RnnCellCache', 'what the backward step needs; goes back as it came', {
+  a_next: tensor('n_a m', 'hidden state after the step'),
+  a_prev: tensor('n_a m', 'hidden state before the step'),
+  xt: tensor('n_x m', 'input of the step'),
+  parameters,
+});
+
+const sequenceCaches = group('RnnCaches', 'what the backward pass needs; goes back as it came', {
+  a: tensor('n_a m T_x', 'hidden states'),
+  a0: tensor('n_a m', 'initial hidden state'),
+  x: tensor('n_x m T_x', 'input sequence'),
+  parameters,
+});
+
+const parameterGradients = {
+  dWax: tensor('n_a n_x', 'gradient of Wax'),
+  dWaa: tensor('n_a n_a', 'gradient of Waa'),
+  dba: tensor('n_a 1', 'gradient of ba'),
+};
+
+export const rnnCellForwardOperation = operation({
+  id: 'rnnCellForward',
+  path: '/v1/rnn/cell/forward',
+  tag: 'RNN',
+  summary: 'One time step of the RNN',
+  description: 'a_next = tanh(Waa·a_prev + Wax·xt + ba), yt_pred = softmax(Wya·a_next + by).',
+  request: group('RnnCellForwardRequest', 'one time step', {
+    xt: tensor('n_x m', 'input of the step'),
+    a_prev: tensor('n_a m', 'hidden state before the step'),
+    parameters,
+    dtype,
+  }),
+  answer: group('RnnCellForwardResponse', 'the state after the step', {
+    a_next: tensor('n_a m', 'hidden state after the step'),
+    yt_pred: optional(tensor('n_y m', 'prediction; there if Wya and by are given')),
+    cache: cellCache,
+  }),
+  time: 'forward',
+  run(kernels, { xt, a_prev, parameters }, { a_next, yt_pred }) {
+    rnnCellForward(kernels, a_next.data, rnnWeights(parameters), xt.data, a_prev.data);
+    const { Wya, by } = parameters;
+    if (yt_pred && Wya && by) predict(kernels, yt_pred, Wya, by, a_next);
+  },
+});
+
+export const rnnCellBackwardOperation = operation({
+  id: 'rnnCellBackward',
+  path: '/v1/rnn/cell/backward',
+  tag: 'RNN',
+  summary: 'Gradients of one time step of the RNN',
+  description: 'The gradients of everything that went into the step, from the gradient of a_next.',
+  request: group('RnnCellBackwardRequest', 'the gradient of one time step, and what its forward step kept', {
+    cache: cellCache,
+    da_next: tensor('n_a m', 'gradient of the loss by a_next'),
+    dtype,
+  }),
+  answer: group('RnnCellBackwardResponse', 'gradients of the step', {
+    gradients: group('RnnCellGradients', 'each of the shape of what it is the gradient of', {
+      dxt: tensor('n_x m', 'gradient of xt'),
+      da_prev: tensor('n_a m', 'gradient of a_prev'),
+      ...parameterGradients,
+    }),
+  }),
+  scratch: { dz: tensor('n_a m', 'gradient of the pre-activation') },
+  time: 'backward',
+  run(kernels, { da_next, cache }, { gradients }, { dz }) {
+    const { dxt, da_prev, dWax, dWaa, dba } = gradients;
+    const { a_next, xt, a_prev, parameters } = cache;
+    const dWeights = rnnWeights({ Wax: dWax, Waa: dWaa, ba: dba });
+    const weights = rnnWeights(parameters);
+    rnnCellBackward(
+      kernels,
+      dxt.data,
+      da_prev.data,
+      dWeights,
+      dz.data,
+      da_next.data,
+      weights,
+      a_next.data,
+      xt.data,
+      a_prev.data,
+    );
+  },
+});
+
+export const rnnForwardOperation = operation({
+  id: 'rnnForward',
+  path: '/v1/rnn/forward',
+  tag: 'RNN',
+  summary: 'The RNN over a sequence',
+  description: 'The cell at every time step, starting from a0. All hidden states and predictions are returned.',
+  request: group('RnnForwardRequest', 'an input sequence', {
+    x: tensor('n_x m T_x', 'input sequence'),
+    a0: tensor('n_a m', 'initial hidden state'),
+    parameters,
+    caches,
+    dtype,
+  }),
+  answer: group('RnnForwardResponse', 'the states of the sequence', {
+    a: tensor('n_a m T_x', 'hidden states'),
+    y_pred: optional(tensor('n_y m T_x', 'predictions; there if Wya and by are given')),
+    caches: optional(sequenceCaches),
+  }),
+  when: { caches: (request) => request.caches === 'inline' },
+  time: 'forward',
+  run(kernels, { x, a0, parameters }, { a, y_pred }) {
+    rnnForward(kernels, a, parameters, x, a0);
+    const { Wya, by } = parameters;
+    if (y_pred && Wya && by) predict(kernels, y_pred, Wya, by, a);
+  },
+});
+
+export const rnnBackwardOperation = operation({
+  id: 'rnnBackward',
+  path: '/v1/rnn/backward',
+  tag: 'RNN',
+  summary: 'Gradients of the RNN over a sequence',
+  description:
+    'Backpropagation through time, full or truncated. Give either `caches` of the forward operation, or `x`, `a0` and `parameters`, from which the forward pass is computed again: the answers are the same to the last byte.',
+  request: group(
+    'RnnBackwardRequest',
+    'the gradient of the hidden states, and the forward pass: either caches, or x, a0 and parameters',
+    {
+      x: optional(tensor('n_x m T_x', 'input sequence')),
+      a0: optional(tensor('n_a m', 'initial hidden state')),
+      parameters: optional(parameters),
+      caches: optional(sequenceCaches),
+      da: tensor(
+        'n_a m T_da<=T_x',
+        'gradient of the loss by each hidden state; T_da ≤ T_x, and the sequence ends there',
+      ),
+      bptt_steps,
+      dtype,
+    },
+    { either: [{ need: ['caches'] }, { need: ['x', 'a0', 'parameters'] }] },
+  ),
+  answer: group('RnnBackwardResponse', 'gradients of the sequence', {
+    gradients: group('RnnGradients', 'each of the shape of what it is the gradient of', {
+      dx: tensor('n_x m T_da', 'gradient of x'),
+      da0: tensor('n_a m', 'gradient of a0'),
+      ...parameterGradients,
+    }),
+  }),
+  scratch: {
+    a: optional(tensor('n_a m T_da', 'hidden states, where no caches are given')),
+    da_next: tensor('n_a m', 'gradient of the hidden state of one time step'),
+    dz: tensor('n_a m', 'gradient of the pre-activation of one time step'),
+  },
+  when: { a: (request) => request.caches === undefined },
+  time: 'backward',
+  run(kernels, request, { gradients }, scratch) {
+    let { caches } = request;
+    const { x, a0, parameters, da, bptt_steps = Number.POSITIVE_INFINITY } = request;
+    const { a } = scratch;
+    if (a && x && a0 && parameters) {
+      rnnForward(kernels, a, parameters, x, a0);
+      caches = { a, a0, x, parameters };
+    }
+    if (caches) rnnBackward(kernels, gradients, scratch, da, caches, bptt_steps);
+  },
+});

@@ -1,0 +1,285 @@
+import {
+  CLOSE_ARRAY,
+  CLOSE_OBJECT,
+  COLON,
+  enter,
+  expect,
+  expectEnd,
+  hasNext,
+  peek,
+  peekKind,
+  readNumber,
+  readString,
+  type Scanner,
+  scan,
+  skipValue,
+  type ValueKind,
+} from './json-scanner.js';
+import { Faults } from './refusal.js';
+import {
+  type ChoiceMember,
+  type GroupMember,
+  type IntegerMember,
+  pointerTo,
+  symbolicShape,
+  type TensorMember,
+  type Values,
+} from './signature.js';
+import { rowMajor, type Tensor } from './tensor.js';
+
+/** The faults of a body, by what they are: a wrong member outranks a wrong tensor. */
+interface Found {
+  readonly request: Faults;
+  readonly tensor: Faults;
+}
+
+/**
+ * Reads a request: exactly the members of the signature, tensors as rectangular arrays of finite numbers. The
+ * tensors come back in row-major order; their shapes are not compared with the signature yet.
+ *
+ * @throws Refusal invalid-json at the first byte that is not JSON, else invalid-request with every member that is
+ *   unknown, missing, double or of the wrong type, else invalid-tensor with every tensor that is not one
+ */
+export function readJson(bytes: Uint8Array, signature: GroupMember): Values {
+  const scanner = scan(bytes);
+  const found = { request: new Faults(), tensor: new Faults() };
+  const values = readGroup(scanner, signature, '', found);
+  scanner.pointer = '';
+  expectEnd(scanner);
+  found.request.refuse('invalid-request');
+  found.tensor.refuse('invalid-tensor');
+  return values ?? {};
+}
+
+const PHRASES: Record<ValueKind, string> = {
+  object: 'an object',
+  array: 'an array',
+  string: 'a string',
+  number: 'a number',
+  boolean: 'a boolean',
+  null: 'null',
+};
+
+function readGroup(scanner: Scanner, signature: GroupMember, pointer: string, found: Found): Values | undefined {
+  const kind = peekKind(scanner);
+  if (kind !== 'object') {
+    const names = Object.keys(signature.members).join(', ');
+    found.request.add(pointer, `${pointer || 'the body'} is ${PHRASES[kind]}, but must be an object of ${names}`);
+    skipValue(scanner);
+    return undefined;
+  }
+  const values: Record<string, Values[string]> = {};
+  const seen = new Set<string>();
+  scanner.at++;
+  if (peek(scanner) === CLOSE_OBJECT) scanner.at++;
+  else {
+    do {
+      const name = readString(scanner);
+      const at = pointerTo(pointer, shorten(name));
+      scanner.pointer = at;
+      expect(scanner, COLON, '":"');
+      const member = Object.hasOwn(signature.members, name) ? signature.members[name] : undefined;
+      if (member === undefined || seen.has(name)) {
+        const names = Object.keys(signature.members).join(', ');
+        found.request.add(at, member ? `${at} is given twice` : `${at} is unknown; the members here are ${names}`);
+        skipValue(scanner);
+      } else {
+        seen.add(name);
+        if (member.kind === 'tensor') values[name] = readTensor(scanner, member, at, found);
+        else if (member.kind === 'group') values[name] = readGroup(scanner, member, at, found);
+        else values[name] = readOption(scanner, member, at, found);
+      }
+      scanner.pointer = pointer;
+    } while (hasNext(scanner, CLOSE_OBJECT));
+  }
+  checkPresence(signature, seen, pointer, found.request);
+  for (const [name, member] of Object.entries(signature.members)) {
+    if (member.kind === 'choice') values[name] ??= member.otherwise;
+  }
+  return values;
+}
+
+/** An unknown name is shown to its sender, but not a megabyte of it. */
+function shorten(name: string): string {
+  return name.length > 64 ? `${name.slice(0, 64)}…` : name;
+}
+
+function checkPresence(signature: GroupMember, seen: ReadonlySet<string>, pointer: string, faults: Faults): void {
+  const missing = (name: string, why: string) => {
+    const member = signature.members[name];
+    const shape = member.kind === 'tensor' ? `, ${symbolicShape(member)}` : '';
+    const at = pointerTo(pointer, name);
+    faults.add(at, `${at} is missing (${member.description}${shape})${why}`);
+  };
+
+  for (const [name, member] of Object.entries(signature.members)) {
+    if (!member.optional && !seen.has(name)) missing(name, '');
+  }
+
+  for (const names of signature.together) {
+    const given = names.filter((name) => seen.has(name));
+    if (given.length === 0) continue;
+    for (const name of names) {
+      if (!seen.has(name)) missing(name, `: ${names.join(' and ')} are given together or left out together`);
+    }
+  }
+
+  if (signature.either.length === 0) return;
+  const started = signature.either.filter(({ need, may = [] }) => [...need, ...may].some((name) => seen.has(name)));
+  if (started.length === 0) {
+    const ways = signature.either.map(({ need }) => need.join(', ')).join('; or ');
+    faults.add(pointer, `neither way to give the forward pass is taken: ${ways}`);
+  } else if (started.length > 1) {
+    const [first, second] = started.map(({ need, may = [] }) => [...need, ...may].find((name) => seen.has(name)) ?? '');
+    const at = pointerTo(pointer, second);
+    faults.add(at, `${at} cannot be given together with ${pointerTo(pointer, first)}: one of them is enough`);
+  } else {
+    const [{ need }] = started;
+    for (const name of need) if (!seen.has(name)) missing(name, `: ${need.join(', ')} belong together`);
+  }
+}
+
+function readOption(
+  scanner: Scanner,
+  member: ChoiceMember | IntegerMember,
+  pointer: string,
+  found: Found,
+): string | number | undefined {
+  const kind = peekKind(scanner);
+  const expected =
+    member.kind === 'choice'
+      ? member.choices.map((name) => `"${name}"`).join(' or ')
+      : `a whole number of at least ${member.minimum}`;
+
+  if (member.kind === 'choice' && kind === 'string') {
+    const value = readString(scanner);
+    if (member.choices.includes(value)) return value;
+    found.request.add(pointer, `${pointer} is ${JSON.stringify(shorten(value))}, but must be ${expected}`);
+  } else if (member.kind === 'integer' && kind === 'number') {
+    const value = readNumber(scanner);
+    if (Number.isInteger(value) && value >= member.minimum) return value;
+    found.request.add(pointer, `${pointer} is ${value}, but must be ${expected}`);
+  } else {
+    found.request.add(pointer, `${pointer} is ${PHRASES[kind]}, but must be ${expected}`);
+    skipValue(scanner);
+  }
+  return undefined;
+}
+
+function readTensor(scanner: Scanner, member: TensorMember, pointer: string, found: Found): Tensor | undefined {
+  const kind = peekKind(scanner);
+  if (kind !== 'array') {
+    const rank = member.dims.length;
+    const expected = `${rank} levels of nested arrays of numbers, ${symbolicShape(member)}`;
+    found.request.add(pointer, `${pointer} is ${PHRASES[kind]}, but must be ${expected}`);
+    skipValue(scanner);
+    return undefined;
+  }
+  const start = scanner.at;
+  const read = readNestedArrays(scanner);
+  if ('shape' in read) return read;
+  const at = pointer + read.at;
+  found.tensor.add(at, read.detail(pointer));
+  // The rest of the tensor must still be JSON.
+  scanner.at = start;
+  skipValue(scanner);
+  return undefined;
+}
+
+/** What is wrong with nested arrays: where below the tensor, and the sentence for it. */
+interface Flaw {
+  readonly at: string;
+  detail(pointer: string): string;
+}
+
+/**
+ * Numbers in the order they are written, and the shape they are nested in.
+ *
+ * `index[d]` counts the finished elements of the array that is open at depth d, so that `index` is at any time
+ * the path of the value that comes next.
+ */
+function readNestedArrays(scanner: Scanner): Tensor | Flaw {
+  const numbers = new NumberList();
+  const shape: number[] = [];
+  const index: number[] = [];
+  let rank = 0; // depth of the numbers, known from the first one on
+
+  for (;;) {
+    const kind = peekKind(scanner);
+    if (kind === 'array') {
+      if (index.length === rank && rank > 0) return mixed(index, 'an array', 'a number');
+      enter(scanner, index.length);
+      index.push(0);
+      if (peek(scanner) !== CLOSE_ARRAY) continue;
+      index.pop();
+      return flaw(index, (at) => `${at} is empty; every dimension must be at least 1`);
+    }
+    if (kind !== 'number') return flaw(index, (at) => `${at} is ${PHRASES[kind]}, but must be a number`);
+    if (rank === 0) rank = index.length;
+    if (index.length !== rank) return mixed(index, 'a number', 'an array');
+    const start = scanner.at;
+    const value = readNumber(scanner);
+    if (!Number.isFinite(value)) {
+      const text = shorten(scanner.bytes.toString('latin1', start, Math.min(scanner.at, start + 80)));
+      return flaw(index, (at) => `${at} is ${text}, which is too large for float64`);
+    }
+    numbers.push(value);
+
+    index[index.length - 1]++;
+    while (!hasNext(scanner, CLOSE_ARRAY)) {
+      const count = index.pop() ?? 0;
+      const depth = index.length;
+      shape[depth] ??= count;
+      if (shape[depth] !== count) {
+        const first = index.map(() => '/0').join('');
+        const length = shape[depth];
+        return {
+          at: path(index),
+          detail: (pointer) =>
+            `${pointer}${path(index)} has ${elementsText(count)}, but ${pointer}${first} has ${length}`,
+        };
+      }
+      if (depth === 0) return { shape, strides: rowMajor(shape), data: numbers.toArray() };
+      index[depth - 1]++;
+    }
+  }
+}
+
+function path(index: readonly number[]): string {
+  return index.map((i) => `/${i}`).join('');
+}
+
+function elementsText(count: number): string {
+  return count === 1 ? '1 element' : `${count} elements`;
+}
+
+function flaw(index: readonly number[], detail: (at: string) => string): Flaw {
+  const at = path(index);
+  return { at, detail: (pointer) => detail(pointer + at) };
+}
+
+/** An array beside a number at the same depth. */
+function mixed(index: readonly number[], found: string, before: string): Flaw {
+  const at = path(index);
+  const first = index.map(() => '/0').join('');
+  return { at, detail: (pointer) => `${pointer}${at} is ${found}, but ${pointer}${first} is ${before}` };
+}
+
+/** A growing list of doubles. */
+class NumberList {
+  #data = new Float64Array(256);
+  #length = 0;
+
+  push(value: number): void {
+    if (this.#length === this.#data.length) {
+      const larger = new Float64Array(2 * this.#length);
+      larger.set(this.#data);
+      this.#data = larger;
+    }
+    this.#data[this.#length++] = value;
+  }
+
+  toArray(): Float64Array {
+    return this.#data.subarray(0, this.#length);
+  }
+}

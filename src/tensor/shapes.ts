@@ -1,0 +1,125 @@
+import { Faults } from './refusal.js';
+import {
+  type Dim,
+  type GroupMember,
+  hasBatchAxis,
+  pointerTo,
+  symbolicShape,
+  type TensorMember,
+  type Values,
+} from './signature.js';
+import { elements, rowMajor, type Shape, type Tensor, timeMajor } from './tensor.js';
+
+/** What the letters stand for in one request: n_a = 5, … */
+export type Dims = Readonly<Record<string, number>>;
+
+interface Binding {
+  readonly value: number;
+  /** Pointer of the tensor the value was read off. */
+  readonly from: string;
+}
+
+/** A tensor of a request beside its description. */
+interface Placed {
+  readonly pointer: string;
+  readonly member: TensorMember;
+  readonly shape: Shape;
+}
+
+/**
+ * Reads the letters off the shapes, in the order of the signature: the first tensor with an axis that is a single
+ * letter says what the letter is, and all others must agree.
+ *
+ * @throws Refusal shape-mismatch, both sides named
+ */
+export function bindDims(signature: GroupMember, values: Values): Dims {
+  const faults = new Faults();
+  const placed = [...tensorsOf(signature, values, '')].filter(({ pointer, member, shape }) => {
+    if (shape.length === member.dims.length) return true;
+    const count = `${member.dims.length} ${member.dims.length === 1 ? 'dimension' : 'dimensions'}`;
+    faults.add(pointer, `${pointer} has shape (${shape.join(', ')}), but ${symbolicShape(member)} has ${count}`);
+    return false;
+  });
+
+  const bindings = new Map<string, Binding>();
+  for (const { pointer, member, shape } of placed) {
+    member.dims.forEach(({ terms: [letter, ...more] }, axis) => {
+      if (more.length > 0 || isCount(letter) || bindings.has(letter)) return;
+      bindings.set(letter, { value: shape[axis], from: pointer });
+    });
+  }
+
+  for (const { pointer, member, shape } of placed) {
+    const expected = member.dims.map((dim) => sum(dim, bindings));
+    const wrong = member.dims.filter((_, axis) => expected[axis] !== undefined && expected[axis] !== shape[axis]);
+    if (wrong.length > 0) {
+      const shown = expected.map((value, axis) => value ?? member.dims[axis].text).join(', ');
+      const reasons = explain(wrong, bindings);
+      faults.add(
+        pointer,
+        `${pointer} has shape (${shape.join(', ')}), but ${symbolicShape(member)} is (${shown})${reasons}`,
+      );
+    }
+    member.dims.forEach(({ text, atMost }, axis) => {
+      const most = atMost === undefined ? undefined : bindings.get(atMost);
+      if (most === undefined || shape[axis] <= most.value) return;
+      faults.add(
+        pointer,
+        `${pointer} has shape (${shape.join(', ')}), but ${text} = ${shape[axis]} is more than ${atMost} = ${most.value} from ${most.from}`,
+      );
+    });
+  }
+  faults.refuse('shape-mismatch');
+  return Object.fromEntries([...bindings].map(([letter, { value }]) => [letter, value]));
+}
+
+function* tensorsOf(signature: GroupMember, values: Values, parent: string): Generator<Placed> {
+  for (const [name, member] of Object.entries(signature.members)) {
+    const value = values[name];
+    const pointer = pointerTo(parent, name);
+    if (value === undefined) continue;
+    if (member.kind === 'tensor') yield { pointer, member, shape: (value as Tensor).shape };
+    if (member.kind === 'group') yield* tensorsOf(member, value as Values, pointer);
+  }
+}
+
+function isCount(term: string): boolean {
+  return /^\d+$/.test(term);
+}
+
+/** The length of an axis, or undefined where a letter in it is not known. */
+function sum({ terms }: Dim, bindings: ReadonlyMap<string, Binding>): number | undefined {
+  let total = 0;
+  for (const term of terms) {
+    const value = isCount(term) ? Number(term) : bindings.get(term)?.value;
+    if (value === undefined) return undefined;
+    total += value;
+  }
+  return total;
+}
+
+/** ": n_a = 5 from /a0, n_x = 3 from /x" */
+function explain(dims: readonly Dim[], bindings: ReadonlyMap<string, Binding>): string {
+  const letters = new Set(dims.flatMap(({ terms }) => terms));
+  const reasons = [...letters].flatMap((letter) => {
+    const binding = bindings.get(letter);
+    return binding ? [`${letter} = ${binding.value} from ${binding.from}`] : [];
+  });
+  return reasons.length === 0 ? '' : `: ${reasons.join(', ')}`;
+}
+
+/** The shape of a tensor in this request, or undefined where a letter in it has no value: then it does not exist. */
+export function shapeIn(dims: Dims, member: TensorMember): Shape | undefined {
+  const bindings = new Map(Object.entries(dims).map(([letter, value]) => [letter, { value, from: '' }]));
+  const shape = member.dims.map((dim) => sum(dim, bindings));
+  return shape.includes(undefined) ? undefined : (shape as number[]);
+}
+
+/** A tensor of zeros, laid out as the engine works on it. */
+export function zeros(member: TensorMember, shape: Shape): Tensor {
+  return { shape, strides: stridesFor(member, shape), data: new Float64Array(elements(shape)) };
+}
+
+export function stridesFor(member: TensorMember, shape: Shape): number[] {
+  return hasBatchAxis(member) ? timeMajor(shape) : rowMajor(shape);
+}
