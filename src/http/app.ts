@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import accepts from '@fastify/accepts';
-import { type FastifyInstance, fastify } from 'fastify';
+import { type FastifyInstance, fastify, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import type { Pool } from '../compute/pool.js';
 import type { Config } from '../config.js';
@@ -23,7 +23,7 @@ export interface AppOptions {
 export async function buildApp({ config, pool, logger }: AppOptions): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     requestIdHeader: false,
     genReqId: ({ headers }) => wellFormedId(headers['x-request-id']) ?? randomUUID(),
     return503OnClosing: false, // while it drains, the lifecycle plugin answers

@@ -33,7 +33,7 @@ export const openapiPlugin = fp(
           version: VERSION,
           description:
             'Recurrent networks, forwards and backwards. Tensors are nested arrays of numbers; the letters of their shapes are n_x input features, n_a hidden units, n_y outputs, m examples in the batch, T_x time steps. All arithmetic is float64.',
-          license: { name: 'MIT', identifier: 'MIT' },
+          license: { name: 'MIT' },
         },
         servers: [{ url: '/', description: 'this instance' }],
         tags: [
@@ -42,6 +42,7 @@ export const openapiPlugin = fp(
           { name: 'Service', description: 'The service itself' },
         ],
       },
+      transformObject: (document) => withRequestExamples('openapiObject' in document ? document.openapiObject : {}),
       refResolver: {
         buildLocalReference: (json, _baseUri, _fragment, index) => String(json.$id ?? `schema-${index}`),
       },
@@ -52,6 +53,23 @@ export const openapiPlugin = fp(
   { name: 'openapi' },
 );
 
+/** The part of the document that examples of requests go to. */
+interface Bodies {
+  readonly paths: Readonly<
+    Record<string, { post?: { requestBody: { content: Record<string, { example?: unknown }> } } }>
+  >;
+}
+
+/** The plugin drops an example that stands beside a reference in a request, so they are put in at the end. */
+function withRequestExamples<Document extends object>(document: Document): Document {
+  const { paths } = document as unknown as Bodies;
+  for (const operation of operations) {
+    const json = paths[operation.path].post?.requestBody.content['application/json'];
+    if (json) json.example = exampleOf(operation).request;
+  }
+  return document;
+}
+
 /** What the document says of one operation. */
 export function operationSchema(operation: Operation): FastifySchema {
   const { id, tag, summary, description, request, answer } = operation;
@@ -61,7 +79,7 @@ export function operationSchema(operation: Operation): FastifySchema {
     tags: [tag],
     summary,
     description,
-    body: { content: { 'application/json': { schema: ref(request.name), example: example.request } } },
+    body: ref(request.name),
     response: {
       200: {
         description: answer.description,
