@@ -1,5 +1,5 @@
 import { Refusal } from '../tensor/refusal.js';
-import { pointerTo, symbolicShape, timeAxis } from '../tensor/signature.js';
+import { symbolicShape, timeAxis } from '../tensor/signature.js';
 import { indexAt } from '../tensor/tensor.js';
 import type { Computed } from './workspace.js';
 
@@ -25,11 +25,11 @@ export function refuseNonFinite(computed: readonly Computed[], direction: 'forwa
   const first = earliest(intermediate, 'forward') ?? earliest(answered, direction);
   if (first === undefined) return;
 
-  const { name, member, tensor } = first.computed;
+  const { name, pointer: parent, member, tensor } = first.computed;
   const index = indexAt(tensor, first.position);
   const step = first.step < 0 ? '' : ` at time step ${first.step}`;
   const detail = `${name}[${index.join(', ')}] of ${symbolicShape(member)} is ${tensor.data[first.position]}${step}: the result has left the range of float64`;
-  const pointer = index.reduce((parent, i) => pointerTo(parent, String(i)), pointerTo('', name));
+  const pointer = `${parent}/${index.join('/')}`;
   throw new Refusal('non-finite-result', [{ pointer, detail }]);
 }
 

@@ -1,7 +1,14 @@
 import type { Operation } from '../operations/operation.js';
 import { Refusal } from '../tensor/refusal.js';
 import { type Dims, shapeIn, stridesFor, zeros } from '../tensor/shapes.js';
-import { type GroupMember, hasBatchAxis, type TensorMember, type Value, type Values } from '../tensor/signature.js';
+import {
+  type GroupMember,
+  hasBatchAxis,
+  pointerTo,
+  type TensorMember,
+  type Value,
+  type Values,
+} from '../tensor/signature.js';
 import { elements, type Shape, scatter, type Tensor } from '../tensor/tensor.js';
 
 /** All memory of one request: known from its shapes before anything is computed. */
@@ -13,19 +20,19 @@ export interface Workspace {
   readonly computed: readonly Computed[];
 }
 
-export interface Computed {
+/** A tensor that a request needs beside its own. */
+interface Wanted {
   readonly name: string;
+  /** Where it is in the answer; an intermediate result: where it would be in the answer of the forward operation. */
+  readonly pointer: string;
   readonly member: TensorMember;
-  readonly tensor: Tensor;
+  readonly shape: Shape;
   /** Is it sent to the caller, or an intermediate result? */
   readonly answered: boolean;
 }
 
-interface Wanted {
-  readonly name: string;
-  readonly member: TensorMember;
-  readonly shape: Shape;
-  readonly answered: boolean;
+export interface Computed extends Wanted {
+  readonly tensor: Tensor;
 }
 
 const BYTES = Float64Array.BYTES_PER_ELEMENT;
@@ -38,8 +45,8 @@ const BYTES = Float64Array.BYTES_PER_ELEMENT;
  */
 export function reserve(operation: Operation, request: Values, dims: Dims, limit: number): Workspace {
   const wanted = new Map<string, Wanted>();
-  collect(operation, operation.scratch, request, dims, false, wanted);
-  collect(operation, operation.answer, request, dims, true, wanted);
+  collect(operation, operation.scratch, request, dims, undefined, wanted);
+  collect(operation, operation.answer, request, dims, '', wanted);
   let bytes = bytesOf(operation.request, request);
   for (const { shape } of wanted.values()) bytes += elements(shape) * BYTES;
   if (bytes > limit) {
@@ -54,9 +61,7 @@ export function reserve(operation: Operation, request: Values, dims: Dims, limit
     request: arranged,
     answer: fill(operation, operation.answer, arranged, dims, tensors),
     scratch: fill(operation, operation.scratch, arranged, dims, tensors),
-    computed: [...wanted].map(([key, { name, member, answered }]) => {
-      return { name, member, answered, tensor: tensors.get(key) as Tensor };
-    }),
+    computed: [...wanted].map(([key, one]) => ({ ...one, tensor: tensors.get(key) as Tensor })),
   };
 }
 
@@ -70,30 +75,38 @@ function keyOf(name: string, shape: Shape): string {
   return `${name} ${shape.join(' ')}`;
 }
 
-/** The member of the request that an answer repeats, if there is one. */
+/** The group of the request that an answer repeats, if there is one. (`caches` is an option of a request, too.) */
+function repeatedGroup(operation: Operation, request: Values, name: string): Values | undefined {
+  return operation.request.members[name]?.kind === 'group' ? (request[name] as Values | undefined) : undefined;
+}
+
+/** The tensor of the request that an answer repeats, if there is one. */
 function repeated(request: Values, name: string, shape: Shape): Tensor | undefined {
   const value = request[name] as Tensor | undefined;
   return value?.shape !== undefined && keyOf(name, value.shape) === keyOf(name, shape) ? value : undefined;
 }
 
+/** @param parent pointer of the group in the answer; undefined: it is not part of the answer */
 function collect(
   operation: Operation,
   signature: GroupMember,
   request: Values,
   dims: Dims,
-  answered: boolean,
+  parent: string | undefined,
   wanted: Map<string, Wanted>,
 ): void {
   for (const [name, member] of Object.entries(signature.members)) {
     if (!exists(operation, name, request)) continue;
-    if (member.kind === 'group' && request[name] === undefined) {
-      collect(operation, member, request, dims, answered, wanted);
+    if (member.kind === 'group' && !repeatedGroup(operation, request, name)) {
+      collect(operation, member, request, dims, parent === undefined ? parent : pointerTo(parent, name), wanted);
     }
     if (member.kind !== 'tensor') continue;
     const shape = shapeIn(dims, member);
     if (shape === undefined || repeated(request, name, shape)) continue;
     const key = keyOf(name, shape);
-    wanted.set(key, { name, member, shape, answered: answered || wanted.get(key)?.answered === true });
+    const known = wanted.get(key);
+    if (known?.answered) continue;
+    wanted.set(key, { name, pointer: pointerTo(parent ?? '', name), member, shape, answered: parent !== undefined });
   }
 }
 
@@ -107,7 +120,9 @@ function fill(
   const values: Record<string, Value | undefined> = {};
   for (const [name, member] of Object.entries(signature.members)) {
     if (!exists(operation, name, request)) continue;
-    if (member.kind === 'group') values[name] = request[name] ?? fill(operation, member, request, dims, tensors);
+    if (member.kind === 'group') {
+      values[name] = repeatedGroup(operation, request, name) ?? fill(operation, member, request, dims, tensors);
+    }
     if (member.kind !== 'tensor') continue;
     const shape = shapeIn(dims, member);
     if (shape) values[name] = repeated(request, name, shape) ?? tensors.get(keyOf(name, shape));

@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import type { Pool } from '../compute/pool.js';
 import type { Config } from '../config.js';
 import { bodyPlugin } from './body.js';
-import { errorsPlugin, refuseMalformedHttp, sendError } from './errors.js';
+import { errorsPlugin, refuseBadPath, refuseMalformedHttp } from './errors.js';
 import { lifecyclePlugin } from './lifecycle.js';
 import { openapiPlugin } from './openapi.js';
 import { Problem } from './problems.js';
@@ -28,7 +28,7 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
     genReqId: ({ headers }) => wellFormedId(headers['x-request-id']) ?? randomUUID(),
     return503OnClosing: false, // while it drains, the lifecycle plugin answers
     clientErrorHandler: refuseMalformedHttp,
-    frameworkErrors: sendError,
+    frameworkErrors: refuseBadPath,
   }) as unknown as FastifyInstance;
 
   app.decorateReply('stages', undefined);

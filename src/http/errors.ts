@@ -14,15 +14,23 @@ export const errorsPlugin = fp(
 );
 
 /** Sends an error. One that nobody expected becomes `internal`, and its stack goes to the log alone. */
-export function sendError(error: FastifyError | Problem, request: FastifyRequest, reply: FastifyReply): void {
+function sendError(error: FastifyError | Problem, request: FastifyRequest, reply: FastifyReply): void {
   const problem = error instanceof Problem ? error : fromFramework(error);
   if (problem.code === 'internal') request.log.error({ err: error }, 'request failed');
   const { status } = problemKinds[problem.code];
+  const body = problemBody(problem, pathOf(request), request.id);
+  // As bytes: Fastify would add a charset to the type of a text, which this type does not have.
   reply
     .code(status)
     .headers(problem.headers)
-    .type(PROBLEM_TYPE)
-    .send(JSON.stringify(problemBody(problem, pathOf(request), request.id)));
+    .header('content-type', PROBLEM_TYPE)
+    .send(Buffer.from(JSON.stringify(body)));
+}
+
+/** A path that cannot be decoded is refused before any hook has run: the headers of every answer are set here. */
+export function refuseBadPath(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  reply.headers({ 'x-request-id': request.id, 'server-timing': 'total;dur=0' });
+  sendError(error, request, reply);
 }
 
 /** What Fastify and Node refuse by themselves. */

@@ -1,0 +1,128 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { askJson } from '../ask.js';
+import {
+  choicesArbitrary,
+  dimsArbitrary,
+  flat,
+  inner,
+  type Json,
+  type JsonObject,
+  numbersFrom,
+  operationCalled,
+  tensorsFor,
+} from '../values.js';
+
+/**
+ * Analytic gradients against central differences of a loss that is linear in the outputs: L = Σ_k ⟨d_k, output_k⟩,
+ * where d_k is the upstream gradient of output k. Every gradient of every backward operation, over random shapes.
+ */
+
+interface Pair {
+  readonly net: string;
+  readonly forward: string;
+  readonly backward: string;
+  /** upstream gradient → the output it belongs to */
+  readonly upstream: Record<string, string>;
+}
+
+const pairs: Pair[] = [
+  { net: 'RNN cell', forward: 'rnnCellForward', backward: 'rnnCellBackward', upstream: { da_next: 'a_next' } },
+  { net: 'RNN', forward: 'rnnForward', backward: 'rnnBackward', upstream: { da: 'a' } },
+  {
+    net: 'LSTM cell',
+    forward: 'lstmCellForward',
+    backward: 'lstmCellBackward',
+    upstream: { da_next: 'a_next', dc_next: 'c_next' },
+  },
+  { net: 'LSTM', forward: 'lstmForward', backward: 'lstmBackward', upstream: { da: 'a', dc: 'c' } },
+];
+
+describe.each(pairs)('$net', ({ forward, backward, upstream }) => {
+  it('analytic gradients agree with central differences', () => {
+    fc.assert(
+      fc.property(dimsArbitrary, choicesArbitrary, fc.integer(), (dims, choices, seed) => {
+        const next = numbersFrom(seed, 1.2);
+        const inputs = tensorsFor(operationCalled(forward).request, dims, next, { ...choices, extras: true });
+        const gradientsIn = upstreamGradients(backward, upstream, dims, next);
+        const gradients = backwardFrom(forward, backward, inputs, gradientsIn);
+
+        const loss = (): number => {
+          const outputs = askJson(forward, inputs);
+          return Object.entries(upstream).reduce((sum, [gradient, output]) => {
+            return sum + inner(gradientsIn[gradient], firstSteps(outputs[output], gradientsIn[gradient]));
+          }, 0);
+        };
+        for (const [name, gradient] of Object.entries(gradients)) {
+          const source = find(inputs, name.slice(1));
+          const scale = Math.max(1e-3, ...flat(gradient).map(Math.abs));
+          for (const { analytic, holder, index } of samples(gradient, source, next)) {
+            const numeric = derivative(loss, holder, index);
+            expect(Math.abs(numeric - analytic) / scale, `${name} (seed ${seed})`).toBeLessThanOrEqual(1e-7);
+          }
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+function upstreamGradients(
+  backward: string,
+  upstream: Record<string, string>,
+  dims: Parameters<typeof tensorsFor>[1],
+  next: () => number,
+): JsonObject {
+  const all = tensorsFor(operationCalled(backward).request, dims, next, { prediction: false, way: 1, extras: true });
+  return Object.fromEntries(Object.keys(upstream).map((name) => [name, all[name]]));
+}
+
+function backwardFrom(forward: string, backward: string, inputs: JsonObject, gradientsIn: JsonObject): JsonObject {
+  const { cache } = askJson(forward, inputs);
+  return askJson(backward, { ...(cache ? { cache } : inputs), ...gradientsIn }).gradients as JsonObject;
+}
+
+/** da may have fewer time steps than a: the later steps of a are not part of the loss. */
+function firstSteps(output: Json, gradient: Json): Json {
+  if (!Array.isArray(output) || !Array.isArray(gradient)) return output;
+  return gradient.map((part, i) => firstSteps(output[i], part));
+}
+
+function find(inputs: JsonObject, name: string): Json {
+  return inputs[name] ?? (inputs.parameters as JsonObject)[name];
+}
+
+interface Sample {
+  readonly analytic: number;
+  readonly holder: number[];
+  readonly index: number;
+}
+
+/** Up to six positions of a tensor: the innermost array that holds the input number, and the gradient there. */
+function samples(gradient: Json, source: Json, next: () => number): Sample[] {
+  const all: Sample[] = [];
+  const walk = (d: Json, s: Json): void => {
+    if (!Array.isArray(d) || !Array.isArray(s)) return;
+    d.forEach((part, index) => {
+      if (typeof part === 'number') all.push({ analytic: part, holder: s as number[], index });
+      else walk(part, s[index]);
+    });
+  };
+  walk(gradient, source);
+  return all.length <= 6
+    ? all
+    : Array.from({ length: 6 }, () => all[Math.floor(((next() / 1.2 + 1) / 2) * all.length)]);
+}
+
+/** The five-point formula: its error is of the fourth order in h, so h can be large enough for rounding not to matter. */
+function derivative(loss: () => number, holder: number[], index: number): number {
+  const h = 1e-3;
+  const before = holder[index];
+  const at = (steps: number) => {
+    holder[index] = before + steps * h;
+    return loss();
+  };
+  const slope = (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * h);
+  holder[index] = before;
+  return slope;
+}

@@ -1,0 +1,344 @@
+import { connect } from 'node:net';
+import supertest from 'supertest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PROBLEM_TYPE, problemKinds } from '../../src/http/problems.js';
+import { numbersFrom, operationCalled, tensorsFor } from '../values.js';
+import { type Started, start } from './start.js';
+
+const dims = { n_x: 2, n_a: 3, n_y: 2, m: 2, T_x: 4, T_da: 4 };
+const valid = tensorsFor(operationCalled('lstmForward').request, dims, numbersFrom(1), {
+  prediction: true,
+  way: 0,
+  extras: true,
+});
+const PATH = '/v1/lstm/forward';
+
+let service: Started;
+beforeAll(async () => {
+  service = await start({ bodyLimit: 100_000 });
+});
+afterAll(() => service.stop());
+
+const post = (body: string | Buffer, headers: Record<string, string> = {}) => {
+  const request = supertest(service.url).post(PATH).set('content-type', 'application/json').set(headers);
+  return request.serialize((raw) => raw).send(body);
+};
+const with_ = (changes: object) => JSON.stringify({ ...valid, ...changes });
+
+interface Case {
+  readonly what: string;
+  readonly send: () => supertest.Test;
+  readonly status: number;
+  readonly code: keyof typeof problemKinds;
+  readonly pointer?: string;
+  readonly detail?: string;
+}
+
+const cases: Case[] = [
+  { what: 'an empty body', send: () => post(''), status: 400, code: 'invalid-json', pointer: '' },
+  {
+    what: 'no body and no content type',
+    send: () => supertest(service.url).post(PATH),
+    status: 400,
+    code: 'invalid-json',
+    detail: 'the body is empty',
+  },
+  { what: 'trailing text', send: () => post(`${with_({})}x`), status: 400, code: 'invalid-json' },
+  { what: 'a byte order mark', send: () => post(`\uFEFF${with_({})}`), status: 400, code: 'invalid-json' },
+  { what: 'invalid UTF-8', send: () => post(Buffer.from([0x7b, 0x22, 0xff, 0x22])), status: 400, code: 'invalid-json' },
+  { what: 'a non-object', send: () => post('[1, 2]'), status: 400, code: 'invalid-request', pointer: '' },
+  { what: 'nesting', send: () => post(`{"x":${'['.repeat(90_000)}`), status: 400, code: 'invalid-json', pointer: '/x' },
+  {
+    what: 'an unknown member',
+    send: () => post(with_({ Waax: 1 })),
+    status: 400,
+    code: 'invalid-request',
+    pointer: '/Waax',
+  },
+  {
+    what: '__proto__',
+    send: () => post(with_({}).replace('{', '{"__proto__":{},')),
+    status: 400,
+    code: 'invalid-request',
+    pointer: '/__proto__',
+  },
+  {
+    what: 'a member given twice',
+    send: () => post(with_({}).replace('{', '{"x":[[[1]]],')),
+    status: 400,
+    code: 'invalid-request',
+    pointer: '/x',
+  },
+  {
+    what: 'a string for a tensor',
+    send: () => post(with_({ x: '1' })),
+    status: 400,
+    code: 'invalid-request',
+    pointer: '/x',
+  },
+  {
+    what: 'null for a tensor',
+    send: () => post(with_({ a0: null })),
+    status: 400,
+    code: 'invalid-request',
+    pointer: '/a0',
+  },
+  {
+    what: 'null in a tensor',
+    send: () => post(with_({ a0: [[1, null]] })),
+    status: 422,
+    code: 'invalid-tensor',
+    pointer: '/a0/0/1',
+  },
+  {
+    what: '1e999',
+    send: () => post(with_({ a0: [['@']] }).replace('"@"', '1e999')),
+    status: 422,
+    code: 'invalid-tensor',
+    pointer: '/a0/0/0',
+    detail: '/a0/0/0 is 1e999, which is too large for float64',
+  },
+  {
+    what: 'a ragged tensor',
+    send: () => post(with_({ a0: [[1, 2], [3]] })),
+    status: 422,
+    code: 'invalid-tensor',
+    pointer: '/a0/1',
+  },
+  {
+    what: 'an empty dimension',
+    send: () => post(with_({ x: [[]] })),
+    status: 422,
+    code: 'invalid-tensor',
+    pointer: '/x/0',
+  },
+  {
+    what: 'a wrong rank',
+    send: () => post(with_({ a0: [1, 2] })),
+    status: 422,
+    code: 'shape-mismatch',
+    pointer: '/a0',
+  },
+  {
+    what: 'a wrong shape',
+    send: () => post(with_({ parameters: { ...(valid.parameters as object), Wf: [[1, 2]] } })),
+    status: 422,
+    code: 'shape-mismatch',
+    pointer: '/parameters/Wf',
+    detail: '/parameters/Wf has shape (1, 2), but (n_a, n_a + n_x) is (3, 5): n_a = 3 from /a0, n_x = 2 from /x',
+  },
+  {
+    what: 'an overflow',
+    send: () =>
+      post(
+        with_({
+          parameters: {
+            ...(valid.parameters as object),
+            by: [[1.7e308], [1]],
+            Wy: [
+              [1.7e308, 1.7e308, 1.7e308],
+              [0, 0, 0],
+            ],
+          },
+          a0: [
+            [9, 9],
+            [9, 9],
+            [9, 9],
+          ],
+        }),
+      ),
+    status: 422,
+    code: 'non-finite-result',
+    pointer: '/y/0/0/0',
+  },
+  {
+    what: 'caches "stored"',
+    send: () => post(with_({ caches: 'stored' })),
+    status: 400,
+    code: 'invalid-request',
+    pointer: '/caches',
+  },
+  {
+    what: 'a body over the limit',
+    send: () => post(' '.repeat(100_001)),
+    status: 413,
+    code: 'payload-too-large',
+    detail: 'the body has 100001 bytes, but the limit is 100000 bytes',
+  },
+  {
+    what: 'a chunked body over the limit',
+    send: () => {
+      const request = supertest(service.url).post(PATH).set('content-type', 'application/json');
+      for (let i = 0; i < 30; i++) request.write(' '.repeat(10_000));
+      return request;
+    },
+    status: 413,
+    code: 'payload-too-large',
+    detail: 'the body has more than 100000 bytes, but the limit is 100000 bytes',
+  },
+  {
+    what: 'another content type',
+    send: () => post('x=1', { 'content-type': 'text/plain' }),
+    status: 415,
+    code: 'unsupported-media-type',
+  },
+  {
+    what: 'another charset',
+    send: () => post(with_({}), { 'content-type': 'application/json; charset=utf-16' }),
+    status: 415,
+    code: 'unsupported-media-type',
+    detail: 'the body is in utf-16, but must be in UTF-8',
+  },
+  {
+    what: 'a compressed body',
+    send: () => post(with_({}), { 'content-encoding': 'gzip' }),
+    status: 415,
+    code: 'unsupported-media-type',
+    detail: 'the body has Content-Encoding gzip, but must have none',
+  },
+  {
+    what: 'a type that is not accepted',
+    send: () => post(with_({}), { accept: 'text/html' }),
+    status: 406,
+    code: 'not-acceptable',
+  },
+  {
+    what: 'an unknown path',
+    send: () => supertest(service.url).get('/v1/gru/forward'),
+    status: 404,
+    code: 'not-found',
+  },
+  {
+    what: 'an unknown problem',
+    send: () => supertest(service.url).get('/problems/none'),
+    status: 404,
+    code: 'not-found',
+  },
+  { what: 'a wrong method', send: () => supertest(service.url).get(PATH), status: 405, code: 'method-not-allowed' },
+  { what: 'a path that is not one', send: () => supertest(service.url).get('/%ZZ'), status: 400, code: 'invalid-http' },
+];
+
+describe('every bad request gets its problem, and the next one is answered', () => {
+  it.each(cases)('$what: $status $code', async ({ send, status, code, pointer, detail }) => {
+    const answer = await send();
+    expect(answer.status, JSON.stringify(answer.body)).toBe(status);
+    expect(answer.headers['content-type']).toBe(PROBLEM_TYPE);
+    expect(answer.headers['server-timing']).toMatch(/dur=/);
+    expect(answer.body).toMatchObject({
+      type: `/problems/${code}`,
+      title: problemKinds[code].title,
+      status,
+      code,
+      request_id: answer.headers['x-request-id'],
+      error: answer.body.detail,
+    });
+    expect(answer.body.detail).not.toMatch(/node_modules|\/src\/|\/dist\/| {4}at /);
+    if (pointer !== undefined) expect(answer.body.errors[0].pointer).toBe(pointer);
+    if (detail !== undefined) expect(answer.body.detail).toContain(detail);
+    if (code === 'invalid-json') expect(answer.body.errors[0].offset).toBeTypeOf('number');
+
+    const next = await post(with_({}));
+    expect(next.status).toBe(200);
+  });
+
+  it('a wrong method is told the right ones', async () => {
+    const answer = await supertest(service.url).delete(PATH);
+    expect(answer.headers.allow).toBe('POST');
+    expect((await supertest(service.url).post('/health/live')).headers.allow).toBe('GET, HEAD');
+  });
+
+  it.each([
+    ['what is not HTTP', 'this is not HTTP\r\n\r\n', 400, 'invalid-http'],
+    [
+      'headers that are too long',
+      `GET / HTTP/1.1\r\nhost: a\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`,
+      431,
+      'headers-too-large',
+    ],
+  ])('%s is answered on the socket', async (_, text, status, code) => {
+    const answer = await raw(text);
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(JSON.parse(answer.split('\r\n\r\n')[1])).toMatchObject({ status, code });
+  });
+
+  it('a client that leaves in the middle of its body harms nobody', async () => {
+    await new Promise<void>((resolve) => {
+      const socket = connect(Number(new URL(service.url).port), '127.0.0.1', () => {
+        socket.write(
+          `POST ${PATH} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 5000\r\n\r\n{"x"`,
+        );
+        setTimeout(() => socket.destroy(), 50);
+      });
+      socket.on('close', () => resolve());
+    });
+    expect((await post(with_({}))).status).toBe(200);
+  });
+
+  it('is described at /problems, one by one', async () => {
+    const { body } = await supertest(service.url).get('/problems');
+    expect(body.map(({ code }: { code: string }) => code)).toEqual(Object.keys(problemKinds));
+    for (const { type, code } of body) {
+      expect((await supertest(service.url).get(type)).body.code).toBe(code);
+    }
+  });
+});
+
+describe('under limits', () => {
+  it('a full queue refuses with 429 and Retry-After; the others are answered', async () => {
+    const busy = await start({ workers: 1, queueLimit: 1 });
+    const slow = JSON.stringify(
+      tensorsFor(operationCalled('lstmForward').request, { ...dims, n_a: 100, m: 20, T_x: 20 }, numbersFrom(1), {
+        prediction: false,
+        way: 0,
+        extras: false,
+      }),
+    );
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () =>
+        fetch(busy.url + PATH, { method: 'POST', headers: { 'content-type': 'application/json' }, body: slow }),
+      ),
+    );
+    const refused = answers.filter(({ status }) => status === 429);
+    expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(2);
+    expect(refused.length).toBeGreaterThanOrEqual(1);
+    for (const answer of refused) {
+      expect(answer.headers.get('retry-after')).toBe('1');
+      expect(await answer.json()).toMatchObject({ code: 'queue-full' });
+    }
+    await busy.stop();
+  });
+
+  it('too much work is refused with 413', async () => {
+    const small = await start({ workers: 1, workLimit: 1000 });
+    const answer = await supertest(small.url).post(PATH).send(valid);
+    expect(answer.status).toBe(413);
+    expect(answer.body.code).toBe('work-too-large');
+    expect(answer.body.detail).toMatch(/take \d+ bytes, but the limit is 1000 bytes/);
+    await small.stop();
+  });
+
+  it('a worker that fails is told as 500 without a word of how, and replaced', async () => {
+    const failing = await start({ workers: 1 });
+    const { run } = failing.pool;
+    failing.pool.run = () => run('noSuchOperation', new Uint8Array(1));
+    const answer = await supertest(failing.url).post(PATH).send(valid);
+    expect(answer.status).toBe(500);
+    expect(answer.body).toMatchObject({ code: 'internal', errors: [] });
+    expect(JSON.stringify(answer.body)).not.toContain('noSuchOperation');
+    expect(failing.log.find(({ msg }) => msg === 'request failed')).toMatchObject({ reqId: answer.body.request_id });
+    failing.pool.run = run;
+    expect((await supertest(failing.url).post(PATH).send(valid)).status).toBe(200);
+    await failing.stop();
+  });
+});
+
+function raw(text: string): Promise<string> {
+  return new Promise((resolve) => {
+    let answer = '';
+    const socket = connect(Number(new URL(service.url).port), '127.0.0.1', () => socket.write(text));
+    socket.on('data', (chunk) => {
+      answer += chunk;
+    });
+    socket.on('close', () => resolve(answer));
+  });
+}

@@ -1,0 +1,220 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Operation } from '../../src/operations/operation.js';
+import { operations } from '../../src/operations/operations.js';
+import { shapeIn } from '../../src/tensor/shapes.js';
+import type { GroupMember } from '../../src/tensor/signature.js';
+import { askJson, askText, refusal } from '../ask.js';
+import {
+  choicesArbitrary,
+  dimsArbitrary,
+  type Json,
+  type JsonObject,
+  numbersFrom,
+  operationCalled,
+  shapeOf,
+  tensorsFor,
+} from '../values.js';
+
+const requestArbitrary = fc.record({ dims: dimsArbitrary, choices: choicesArbitrary, seed: fc.integer() });
+
+/** Does the answer hold exactly the tensors of its signature, in the right shapes? */
+function expectShapes(group: GroupMember, answer: JsonObject, dims: Record<string, number>): void {
+  for (const name of Object.keys(answer)) expect(Object.keys(group.members)).toContain(name);
+  for (const [name, member] of Object.entries(group.members)) {
+    if (answer[name] === undefined) expect(member.optional, `${name} may be absent`).toBe(true);
+    else if (member.kind === 'tensor') expect(shapeOf(answer[name]), name).toEqual(shapeIn(dims, member));
+    else if (member.kind === 'group') expectShapes(member, answer[name] as JsonObject, dims);
+  }
+}
+
+describe.each(operations.map((operation): [string, Operation] => [operation.id, operation]))('%s', (id, operation) => {
+  it('answers every request of its signature with the tensors of its signature', () => {
+    fc.assert(
+      fc.property(requestArbitrary, ({ dims, choices, seed }) => {
+        const request = tensorsFor(operation.request, dims, numbersFrom(seed), choices);
+        expectShapes(operation.answer, askJson(id, request), dims);
+      }),
+    );
+  });
+
+  it('gives the same bytes for the same request, in whatever order its members are written', () => {
+    fc.assert(
+      fc.property(requestArbitrary, ({ dims, choices, seed }) => {
+        const request = tensorsFor(operation.request, dims, numbersFrom(seed), choices);
+        const reversed = Object.fromEntries(Object.entries(request).reverse());
+        expect(askText(id, reversed)).toBe(askText(id, request));
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it('returns the inputs that it repeats unchanged, −0 included', () => {
+    const dims = { n_x: 2, n_a: 3, n_y: 2, m: 1, T_x: 2, T_da: 2 };
+    const request = tensorsFor(operation.request, dims, () => -0, { prediction: true, way: 1, extras: true });
+    const text = JSON.stringify(request).replaceAll(/(?<=[[,])0(?=[\],])/g, '-0');
+    const answer = askText(id, text as unknown as object);
+    const repeated = Object.keys(request).filter((name) => name === 'parameters' && answer.includes('"parameters"'));
+    for (const name of repeated)
+      expect(answer).toContain(JSON.stringify(request[name]).replaceAll(/(?<=[[,])0(?=[\],])/g, '-0'));
+  });
+
+  it('refuses every request that lacks one of its members or has one too many', () => {
+    const dims = { n_x: 2, n_a: 3, n_y: 2, m: 2, T_x: 3, T_da: 2 };
+    const request = tensorsFor(operation.request, dims, numbersFrom(1), { prediction: true, way: 1, extras: false });
+    for (const name of Object.keys(request)) {
+      const { [name]: _, ...less } = request;
+      expect(refusal(id, less).faults.map(({ pointer }) => pointer)).toContain(`/${name}`);
+    }
+    expect(refusal(id, { ...request, extra: 1 }).faults[0].pointer).toBe('/extra');
+    expect(refusal(id, { ...request, dtype: 'float32' }).faults[0].detail).toBe(
+      '/dtype is "float32", but must be "float64"',
+    );
+  });
+});
+
+describe.each(['rnn', 'lstm'])('%s over a sequence', (net) => {
+  const lstm = net === 'lstm';
+  const sequence = (id: string) => operationCalled(`${net}${id}`);
+
+  it('is the chain of its cells, to the last byte', () => {
+    fc.assert(
+      fc.property(dimsArbitrary, fc.integer(), (dims, seed) => {
+        const choices = { prediction: true, way: 0, extras: true };
+        const request = tensorsFor(sequence('Forward').request, dims, numbersFrom(seed), choices);
+        const whole = askJson(`${net}Forward`, request);
+        let a_prev = request.a0;
+        let c_prev = request.c0;
+        for (let t = 0; t < dims.T_x; t++) {
+          const xt = at(request.x, t);
+          const cell = askJson(`${net}CellForward`, {
+            xt,
+            a_prev,
+            ...(lstm ? { c_prev } : {}),
+            parameters: request.parameters,
+          });
+          expect(cell.a_next).toEqual(at(whole.a, t));
+          expect(cell.yt_pred).toEqual(at(lstm ? whole.y : whole.y_pred, t));
+          if (lstm) expect(cell.c_next).toEqual(at(whole.c, t));
+          a_prev = cell.a_next;
+          c_prev = cell.c_next;
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('goes backward as the chain of its cells', () => {
+    const dims = { n_x: 3, n_a: 4, n_y: 2, m: 2, T_x: 5, T_da: 5 };
+    const choices = { prediction: false, way: 1, extras: true };
+    const request = tensorsFor(sequence('Backward').request, dims, numbersFrom(7), choices);
+    const { gradients } = askJson(`${net}Backward`, request) as { gradients: JsonObject };
+
+    const caches: Json[] = [];
+    let [a_prev, c_prev] = [request.a0, request.c0];
+    for (let t = 0; t < dims.T_x; t++) {
+      const xt = at(request.x, t);
+      const cell = askJson(`${net}CellForward`, {
+        xt,
+        a_prev,
+        ...(lstm ? { c_prev } : {}),
+        parameters: request.parameters,
+      });
+      caches.push(cell.cache);
+      [a_prev, c_prev] = [cell.a_next, cell.c_next];
+    }
+    let [da_carried, dc_carried]: Json[] = [];
+    for (let t = dims.T_x - 1; t >= 0; t--) {
+      const da_next = plus(at(request.da, t), da_carried);
+      const dc_next = lstm ? { dc_next: plus(at(request.dc, t), dc_carried) } : {};
+      const cell = askJson(`${net}CellBackward`, { da_next, ...dc_next, cache: caches[t] }).gradients as JsonObject;
+      expect(cell.dxt).toEqual(at(gradients.dx, t));
+      [da_carried, dc_carried] = [cell.da_prev, cell.dc_prev];
+    }
+    expect(da_carried).toEqual(gradients.da0);
+    if (lstm) expect(dc_carried).toEqual(gradients.dc0);
+  });
+
+  const backwardArbitrary = fc.record({ dims: dimsArbitrary, extras: fc.boolean(), seed: fc.integer() });
+
+  it('goes backward from caches and from inputs with the same bytes', () => {
+    fc.assert(
+      fc.property(backwardArbitrary, fc.integer({ min: 1, max: 6 }), ({ dims, extras, seed }, bptt_steps) => {
+        const choices = { prediction: true, way: 1, extras };
+        const request = tensorsFor(sequence('Backward').request, dims, numbersFrom(seed), choices);
+        const { da, dc, ...inputs } = request;
+        const { caches } = askJson(`${net}Forward`, { ...inputs, caches: 'inline' });
+        const upstream = { da, ...(dc ? { dc } : {}), bptt_steps };
+        expect(askText(`${net}Backward`, { caches, ...upstream })).toBe(
+          askText(`${net}Backward`, { ...inputs, ...upstream }),
+        );
+      }),
+    );
+  });
+
+  it('truncated at T_x steps or more is full backpropagation; at fewer steps it is not', () => {
+    fc.assert(
+      fc.property(backwardArbitrary, fc.integer({ min: 0, max: 9 }), ({ dims, extras, seed }, more) => {
+        const request = tensorsFor(sequence('Backward').request, dims, numbersFrom(seed), {
+          prediction: false,
+          way: 1,
+          extras,
+        });
+        const truncated = askText(`${net}Backward`, { ...request, bptt_steps: dims.T_x + more });
+        expect(truncated).toBe(askText(`${net}Backward`, request));
+        const cut = askText(`${net}Backward`, { ...request, bptt_steps: 1 });
+        expect(cut === truncated).toBe(dims.T_da === 1);
+      }),
+    );
+  });
+
+  it('with a shorter da is the sequence that ends there', () => {
+    fc.assert(
+      fc.property(backwardArbitrary, ({ dims, extras, seed }) => {
+        const request = tensorsFor(sequence('Backward').request, dims, numbersFrom(seed), {
+          prediction: false,
+          way: 1,
+          extras,
+        });
+        const x = (request.x as Json[][][]).map((feature) => feature.map((example) => example.slice(0, dims.T_da)));
+        expect(askText(`${net}Backward`, request)).toBe(askText(`${net}Backward`, { ...request, x }));
+      }),
+    );
+  });
+
+  it('takes one way to give the forward pass, not both and not none', () => {
+    const dims = { n_x: 2, n_a: 2, n_y: 2, m: 1, T_x: 2, T_da: 2 };
+    const backward = sequence('Backward').request;
+    const fromInputs = tensorsFor(backward, dims, numbersFrom(1), { prediction: false, way: 1, extras: false });
+    const fromCaches = tensorsFor(backward, dims, numbersFrom(1), { prediction: false, way: 0, extras: false });
+    expect(refusal(`${net}Backward`, { ...fromInputs, ...fromCaches })).toEqual({
+      code: 'invalid-request',
+      faults: [{ pointer: '/x', detail: '/x cannot be given together with /caches: one of them is enough' }],
+    });
+    expect(refusal(`${net}Backward`, { da: fromInputs.da }).faults).toEqual([
+      { pointer: '', detail: 'neither way to give the forward pass is taken: caches; or x, a0, parameters' },
+    ]);
+  });
+
+  it('refuses stored caches and cache_id, which this version does not have', () => {
+    const dims = { n_x: 2, n_a: 2, n_y: 2, m: 1, T_x: 2, T_da: 2 };
+    const request = tensorsFor(sequence('Forward').request, dims, numbersFrom(1), {
+      prediction: false,
+      way: 0,
+      extras: false,
+    });
+    expect(refusal(`${net}Forward`, { ...request, caches: 'stored' }).faults[0].detail).toBe(
+      '/caches is "stored", but must be "none" or "inline"',
+    );
+    expect(refusal(`${net}Backward`, { cache_id: 'abc', da: [[[1]]] }).faults[0].pointer).toBe('/cache_id');
+  });
+});
+
+/** Time step t of a (n, m, T) tensor. */
+function at(tensor: Json, t: number): Json {
+  return (tensor as number[][][]).map((row) => row.map((example) => example[t]));
+}
+
+function plus(one: Json, other: Json | undefined): Json {
+  return (one as number[][]).map((row, i) => row.map((value, j) => value + ((other as number[][])?.[i][j] ?? 0)));
+}

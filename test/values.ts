@@ -1,0 +1,98 @@
+import fc from 'fast-check';
+import type { Operation } from '../src/operations/operation.js';
+import { operations } from '../src/operations/operations.js';
+import type { Dims } from '../src/tensor/shapes.js';
+import { shapeIn } from '../src/tensor/shapes.js';
+import type { GroupMember, TensorMember } from '../src/tensor/signature.js';
+
+/** JSON values of requests, made from the table of operations: for every test that needs requests of any shape. */
+
+export type Json = number | string | boolean | null | Json[] | { [name: string]: Json };
+export type JsonObject = { [name: string]: Json };
+
+export function operationCalled(id: string): Operation {
+  const found = operations.find((operation) => operation.id === id);
+  if (!found) throw new Error(`no operation is called ${id}`);
+  return found;
+}
+
+/** Every letter, small; T_da may be shorter than T_x. */
+export const dimsArbitrary: fc.Arbitrary<Dims> = fc
+  .record({
+    n_x: fc.integer({ min: 1, max: 4 }),
+    n_a: fc.integer({ min: 1, max: 4 }),
+    n_y: fc.integer({ min: 1, max: 3 }),
+    m: fc.integer({ min: 1, max: 3 }),
+    T_x: fc.integer({ min: 1, max: 5 }),
+    shorter: fc.integer({ min: 0, max: 4 }),
+  })
+  .map(({ shorter, ...dims }) => ({ ...dims, T_da: Math.max(1, dims.T_x - shorter) }));
+
+/** A source of numbers: the same seed gives the same numbers. */
+export function numbersFrom(seed: number, scale = 1): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return (((t ^ (t >>> 14)) >>> 0) / 2 ** 31 - 1) * scale;
+  };
+}
+
+export interface Choices {
+  /** With Wya/by (or Wy/by)? */
+  readonly prediction: boolean;
+  /** Which way of a request that can be given in several. */
+  readonly way: number;
+  /** With the members that may be left out (c0, dc)? */
+  readonly extras: boolean;
+}
+
+export const choicesArbitrary: fc.Arbitrary<Choices> = fc.record({
+  prediction: fc.boolean(),
+  way: fc.integer({ min: 0, max: 1 }),
+  extras: fc.boolean(),
+});
+
+/** The tensors of a group: nested arrays of the right shapes, without options. */
+export function tensorsFor(group: GroupMember, dims: Dims, next: () => number, choices: Choices): JsonObject {
+  const values: JsonObject = {};
+  for (const [name, member] of Object.entries(group.members)) {
+    if (member.kind === 'choice' || member.kind === 'integer' || !isTaken(group, name, choices)) continue;
+    values[name] = member.kind === 'group' ? tensorsFor(member, dims, next, choices) : nested(member, dims, next);
+  }
+  return values;
+}
+
+function isTaken(group: GroupMember, name: string, { prediction, way, extras }: Choices): boolean {
+  if (group.together.some((names) => names.includes(name))) return prediction;
+  const ways = group.either.map(({ need, may = [] }) => ({ need, all: [...need, ...may] }));
+  if (ways.some(({ all }) => all.includes(name))) {
+    const { need, all } = ways[way % ways.length];
+    return need.includes(name) || (extras && all.includes(name));
+  }
+  return extras || !group.members[name].optional;
+}
+
+export function nested(member: TensorMember, dims: Dims, next: () => number): Json {
+  const shape = shapeIn(dims, member) ?? [];
+  const nest = (axis: number): Json =>
+    axis === shape.length ? next() : Array.from({ length: shape[axis] }, () => nest(axis + 1));
+  return nest(0);
+}
+
+/** The shape of nested arrays, by their first elements. */
+export function shapeOf(value: Json): number[] {
+  return Array.isArray(value) ? [value.length, ...shapeOf(value[0])] : [];
+}
+
+/** All numbers of nested arrays in row-major order. */
+export function flat(value: Json): number[] {
+  return Array.isArray(value) ? value.flatMap(flat) : [value as number];
+}
+
+/** The sum of the products of equal positions: ⟨one, other⟩. */
+export function inner(one: Json, other: Json): number {
+  const [a, b] = [flat(one), flat(other)];
+  return a.reduce((sum, value, i) => sum + value * b[i], 0);
+}
