@@ -1,4 +1,3 @@
-import closeWithGrace from 'close-with-grace';
 import { pino } from 'pino';
 import { createPool } from './compute/pool.js';
 import { ConfigError, loadConfig } from './config.js';
@@ -14,20 +13,30 @@ async function main(): Promise<void> {
   );
   const app = await buildApp({ config, pool, logger });
 
-  closeWithGrace({ delay: config.DRAIN_LIMIT || false, logger }, async ({ signal, err }) => {
-    if (err) logger.fatal({ err }, 'unexpected error');
-    logger.info({ signal }, 'stopping: finishing what has begun');
+  // Only the first signal counts: `npm start` passes on the Ctrl-C that the terminal has sent to the process already.
+  let stopping = false;
+  const stop = async (signal: NodeJS.Signals) => {
+    if (stopping) return;
+    stopping = true;
+    logger.info({ signal }, 'stopping: what has begun is finished first');
+    setTimeout(() => {
+      logger.error({ DRAIN_LIMIT: config.DRAIN_LIMIT }, 'stopped before everything was finished');
+      process.exit(1);
+    }, config.DRAIN_LIMIT);
     await app.drain();
     await app.close();
     await pool.close();
     logger.info('stopped');
-  });
+    process.exit(0);
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
 
   await app.listen({ host: config.HOST, port: config.PORT });
 }
 
 main().catch((error: Error) => {
-  const line = error instanceof ConfigError ? error.message : String(error.stack);
-  process.stderr.write(`unroll cannot start: ${line}\n`);
+  const expected = error instanceof ConfigError || 'syscall' in error; // such as a port that is taken
+  process.stderr.write(`unroll cannot start: ${expected ? error.message : error.stack}\n`);
   process.exit(1);
 });

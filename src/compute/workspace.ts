@@ -154,7 +154,8 @@ function bytesOf(signature: GroupMember, values: Values): number {
   for (const [name, member] of Object.entries(signature.members)) {
     const value = values[name];
     if (value === undefined) continue;
-    if (member.kind === 'tensor') bytes += (value as Tensor).data.length * BYTES;
+    // A tensor with a batch axis is there twice: as it was read, and as the engine works on it.
+    if (member.kind === 'tensor') bytes += (value as Tensor).data.length * BYTES * (hasBatchAxis(member) ? 2 : 1);
     if (member.kind === 'group') bytes += bytesOf(member, value as Values);
   }
   return bytes;

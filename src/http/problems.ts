@@ -156,7 +156,7 @@ export class Problem extends Error {
 /** RFC 9457, application/problem+json. */
 export const problemSchema = Type.Object(
   {
-    type: Type.String({ description: 'where this kind of problem is described', format: 'uri-reference' }),
+    type: Type.String({ description: 'where this kind of problem is described: a path of the service' }),
     title: Type.String({ description: 'the kind of problem in a few words' }),
     status: Type.Integer({ description: 'the HTTP status' }),
     detail: Type.String({ description: 'what is wrong with this request' }),

@@ -186,7 +186,7 @@ export const lstmBackwardOperation = operation({
   tag: 'LSTM',
   summary: 'Gradients of the LSTM over a sequence',
   description:
-    'Backpropagation through time, full or truncated. Give either `caches` of the forward operation, or `x`, `a0`, `parameters` and, if the forward pass had it, `c0`, from which the forward pass is computed again: the answers are the same to the last byte.',
+    'Backpropagation through time, full or truncated. Give either `caches` of the forward operation, or `x`, `a0`, `parameters` and, if the forward pass had it, `c0`, from which the forward pass is computed again: the answers are the same to the last byte. A loss on the predictions y = softmax(u) comes in through da: with du = y − targets, da = Wyᵀ·du.',
   request: group(
     'LstmBackwardRequest',
     'the gradients of the states, and the forward pass: either caches, or x, a0, c0 (optional) and parameters',

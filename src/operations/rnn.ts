@@ -136,7 +136,7 @@ export const rnnBackwardOperation = operation({
   tag: 'RNN',
   summary: 'Gradients of the RNN over a sequence',
   description:
-    'Backpropagation through time, full or truncated. Give either `caches` of the forward operation, or `x`, `a0` and `parameters`, from which the forward pass is computed again: the answers are the same to the last byte.',
+    'Backpropagation through time, full or truncated. Give either `caches` of the forward operation, or `x`, `a0` and `parameters`, from which the forward pass is computed again: the answers are the same to the last byte. A loss on the predictions y = softmax(u) comes in through da: with du = y − targets, da = Wyaᵀ·du.',
   request: group(
     'RnnBackwardRequest',
     'the gradient of the hidden states, and the forward pass: either caches, or x, a0 and parameters',

@@ -1,0 +1,57 @@
+import { existsSync } from 'node:fs';
+import { chromium } from 'playwright-core';
+import supertest from 'supertest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { type Started, start } from './start.js';
+
+let service: Started;
+beforeAll(async () => {
+  service = await start();
+});
+afterAll(() => service.stop());
+
+it('/docs needs nothing from anywhere else: all that the page loads is there', async () => {
+  const { text } = await supertest(service.url).get('/docs').redirects(1).expect(200);
+  const loaded = [...text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, address]) => address);
+  expect(loaded.length).toBeGreaterThan(3);
+  for (const address of loaded) {
+    expect(address).not.toMatch(/^(https?:)?\/\//);
+    await supertest(service.url).get(new URL(address, 'http://a/docs/').pathname).expect(200);
+  }
+});
+
+/** Debian's place for it; another can be named. */
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const browserTest = it.skipIf(!existsSync(CHROMIUM) && !process.env.CI);
+
+browserTest('/docs shows every operation in a real browser, without a request to another host', async () => {
+  const browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'],
+  });
+  const page = await browser.newPage();
+  const foreign: string[] = [];
+  const failures: string[] = [];
+  page.on('request', (request) => {
+    const address = request.url();
+    if (!address.startsWith(service.url) && !address.startsWith('data:')) foreign.push(address);
+  });
+  page.on('pageerror', (error) => failures.push(error.message));
+  page.on('console', (message) => {
+    if (message.type() === 'error') failures.push(message.text());
+  });
+  await page.goto(`${service.url}/docs`);
+  await page.locator('.opblock').nth(9).waitFor();
+  expect(await page.locator('.opblock').count()).toBe(10);
+
+  // An operation can be tried out: its example is filled in, and the answer is shown.
+  const operation = page.locator('#operations-RNN-rnnCellForward');
+  await operation.click();
+  await operation.getByText('Try it out').click();
+  await operation.getByText('Execute').click();
+  await operation.locator('.live-responses-table .response-col_status', { hasText: '200' }).waitFor();
+
+  await browser.close();
+  expect(foreign).toEqual([]);
+  expect(failures).toEqual([]);
+});

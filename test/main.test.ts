@@ -1,0 +1,174 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterEach, describe, expect, it } from 'vitest';
+import { type Service, startService } from './service.js';
+import { numbersFrom, operationCalled, tensorsFor } from './values.js';
+
+const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const running: Service[] = [];
+const started = async (env?: Record<string, string>) => {
+  const service = await startService(env);
+  running.push(service);
+  return service;
+};
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((service) => service.stop()));
+});
+
+const lstmForward = (n_x: number, n_a: number, m: number, T_x: number) =>
+  JSON.stringify(
+    tensorsFor(operationCalled('lstmForward').request, { n_x, n_a, n_y: 2, m, T_x, T_da: T_x }, numbersFrom(1), {
+      prediction: true,
+      way: 0,
+      extras: false,
+    }),
+  );
+const post = (url: string, body: string) =>
+  fetch(`${url}/v1/lstm/forward`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+
+describe('the process', () => {
+  it('does not start with a bad setting, and says so in one line', () => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN], {
+      env: { ...process.env, PORT: 'nowhere' },
+      encoding: 'utf8',
+    });
+    expect(status).toBe(1);
+    expect(stdout).toBe('');
+    expect(stderr).toBe('unroll cannot start: PORT is "nowhere", but must be integer\n');
+  });
+
+  it('does not start on a port that is taken, and says so', async () => {
+    const { url } = await started();
+    const { port } = new URL(url);
+    const { status, stderr } = spawnSync(process.execPath, [MAIN], {
+      env: { ...process.env, PORT: port },
+      encoding: 'utf8',
+    });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(new RegExp(`^unroll cannot start: listen EADDRINUSE.*${port}\n$`));
+  });
+
+  it.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s: not ready, what runs is answered, nothing new is begun, exit 0',
+    async (signal) => {
+      const { url, pid, stop } = await started({ WORKERS: '1' });
+      const first = post(url, lstmForward(16, 128, 32, 64));
+      const queued = post(url, lstmForward(8, 8, 8, 8));
+      await sleep(300);
+      process.kill(pid, signal);
+      await sleep(50);
+
+      expect((await fetch(`${url}/health/live`)).status).toBe(200);
+      const ready = await fetch(`${url}/health/ready`);
+      expect(ready.status).toBe(503);
+      expect(await ready.json()).toMatchObject({ code: 'draining' });
+      const late = await post(url, lstmForward(1, 1, 1, 1));
+      expect(late.status).toBe(503);
+      expect(late.headers.get('retry-after')).toBe('1');
+      expect(late.headers.get('connection')).toBe('close');
+
+      const answer = await first;
+      expect(answer.status).toBe(200);
+      expect(((await answer.json()) as { a: number[] }).a).toHaveLength(128);
+      expect((await queued).status).toBe(200);
+      expect(await stop()).toBe(0);
+    },
+  );
+
+  it('a second signal does not cut off what runs', async () => {
+    const { url, pid, stop } = await started({ WORKERS: '1' });
+    const answer = post(url, lstmForward(16, 128, 32, 64));
+    await sleep(300);
+    process.kill(pid, 'SIGINT');
+    await sleep(50);
+    process.kill(pid, 'SIGINT');
+    const { status, body } = await answer;
+    expect(status).toBe(200);
+    await body?.cancel();
+    expect(await stop()).toBe(0);
+  });
+
+  it('gives up on what does not finish within DRAIN_LIMIT', async () => {
+    const { url, pid, stop } = await started({ WORKERS: '1', DRAIN_LIMIT: '200' });
+    const answer = post(url, lstmForward(16, 256, 64, 64)).catch(() => 'cut off');
+    await sleep(300);
+    process.kill(pid, 'SIGTERM');
+    expect(await stop()).toBe(1);
+    expect(await answer).toBe('cut off');
+  });
+
+  it('an idle keep-alive connection does not hold it up', async () => {
+    const { url, stop } = await started();
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.write('GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n');
+    await new Promise((resolve) => socket.once('data', resolve));
+    const start = performance.now();
+    expect(await stop()).toBe(0);
+    expect(performance.now() - start).toBeLessThan(2000);
+    socket.destroy();
+  });
+
+  it('logs to stdout as JSON: shapes and timings, never tensors', async () => {
+    const child = spawn(process.execPath, [MAIN], {
+      env: { ...process.env, PORT: '0' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let text = '';
+    child.stdout.on('data', (chunk) => {
+      text += chunk;
+    });
+    while (!text.includes('listening')) await sleep(20);
+    const url = /http:[^"]+/.exec(text)?.[0] ?? '';
+    const body = lstmForward(2, 3, 4, 5)
+      .replace('[[[', '[[[0.12345678987654321,')
+      .replace(/,[^,\]]+\]/, ']');
+    const answer = await post(url, body);
+    expect(answer.status).toBe(200);
+    child.kill('SIGTERM');
+    expect(await new Promise((resolve) => child.once('close', resolve))).toBe(0);
+
+    const lines = text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const line = lines.find(({ msg }) => msg === 'request answered');
+    expect(line).toMatchObject({
+      level: 30,
+      reqId: answer.headers.get('x-request-id'),
+      method: 'POST',
+      url: '/v1/lstm/forward',
+      status: 200,
+      operation: 'lstmForward',
+      dims: { n_x: 2, n_a: 3, n_y: 2, m: 4, T_x: 5 },
+      bytesIn: body.length,
+      stages: { decode: expect.any(Number), compute: expect.any(Number), encode: expect.any(Number) },
+    });
+    expect(text).not.toContain('0.1234567');
+  });
+
+  it('answers /health/live within 50 ms (p99) while a request of 30 MB computes', async () => {
+    const { url } = await started();
+    const body = lstmForward(96, 16, 64, 256);
+    expect(body.length).toBeGreaterThan(30e6);
+    let computing = true;
+    const answer = post(url, body).finally(() => {
+      computing = false;
+    });
+    const waits: number[] = [];
+    while (computing) {
+      const start = performance.now();
+      const health = await fetch(`${url}/health/live`);
+      await health.arrayBuffer();
+      waits.push(performance.now() - start);
+      await sleep(5);
+    }
+    expect((await answer).status).toBe(200);
+    waits.sort((a, b) => a - b);
+    expect(waits.length).toBeGreaterThan(50);
+    const p99 = waits[Math.floor(waits.length * 0.99)];
+    console.info(`/health/live while 30 MB compute: ${waits.length} calls, p99 ${p99.toFixed(1)} ms`);
+    expect(p99).toBeLessThan(50);
+  });
+});

@@ -1,0 +1,45 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const src = fileURLToPath(new URL('../src', import.meta.url));
+const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+
+/** What a folder may import from, beside itself: http → compute → operations → engine → kernels; tensor is a leaf. */
+const ARROWS: Record<string, readonly string[]> = {
+  '.': ['http', 'compute'],
+  http: ['compute', 'operations', 'tensor', '.'],
+  compute: ['operations', 'kernels', 'tensor'],
+  operations: ['engine', 'kernels', 'tensor'],
+  engine: ['kernels', 'tensor'],
+  kernels: [],
+  tensor: [],
+};
+
+/** Packages that only one folder may know. */
+const OWNERS: Record<string, string> = { fastify: 'http', '@fastify/': 'http', piscina: 'compute', 'env-schema': '.' };
+
+const folderOf = (file: string) => file.split('/').slice(0, -1)[0] ?? '.';
+const importsOf = (file: string) =>
+  [...readFileSync(join(src, file), 'utf8').matchAll(/from '([^']+)'/g)].map(([, name]) => name);
+
+describe.each(files)('%s', (file) => {
+  const folder = folderOf(file);
+
+  it('imports along the arrows only', () => {
+    for (const name of importsOf(file)) {
+      if (!name.startsWith('.')) continue;
+      const target = folderOf(relative(src, join(src, dirname(file), name)));
+      if (target !== folder) expect(ARROWS[folder], `${file} imports ${name}`).toContain(target);
+    }
+  });
+
+  it('imports only packages that belong to its folder', () => {
+    for (const name of importsOf(file)) {
+      const owner = Object.entries(OWNERS).find(([prefix]) => name.startsWith(prefix))?.[1];
+      if (owner) expect(folder, `${file} imports ${name}`).toBe(owner);
+      if (['engine', 'kernels', 'tensor', 'operations'].includes(folder)) expect(name).toMatch(/^\./);
+    }
+  });
+});
