@@ -1,0 +1,63 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { configSchema } from '../src/config.js';
+import { problemKinds } from '../src/http/problems.js';
+import { operations } from '../src/operations/operations.js';
+import { type Started, start } from './http/start.js';
+
+const read = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
+const readme = read('README.md');
+
+let service: Started;
+beforeAll(async () => {
+  service = await start();
+});
+afterAll(() => service.stop());
+
+describe('the README', () => {
+  it('shows calls whose answers are exactly those printed below them', async () => {
+    const calls = [
+      ...readme.matchAll(/curl -s localhost:3000(\S+) .*? -d '([^']+)'\n```\n\n(?:.*\n\n)?```json\n(.+)\n```/g),
+    ];
+    expect(calls).toHaveLength(2);
+    for (const [, path, body, printed] of calls) {
+      const headers = { 'content-type': 'application/json' };
+      const answer = await fetch(service.url + path, { method: 'POST', headers, body });
+      expect(await answer.text()).toBe(printed);
+    }
+  });
+
+  it('has the configuration as the schema has it', () => {
+    const rows = Object.entries(configSchema.properties).map(([name, property]) => {
+      const { description, default: value } = property as { description?: string; default?: unknown };
+      const shown = name === 'WORKERS' ? 'the CPUs of the machine' : `\`${value}\``;
+      return `| \`${name}\` | ${shown} | ${description} |`;
+    });
+    expect(readme).toContain(`${['| --- | --- | --- |', ...rows].join('\n')}\n\n`);
+  });
+
+  it('lists every operation and every error', () => {
+    for (const { path } of operations) expect(readme).toContain(`| \`${path}\` |`);
+    const statuses = new Map<number, string[]>();
+    for (const [code, { status }] of Object.entries(problemKinds)) {
+      statuses.set(status, [...(statuses.get(status) ?? []), code]);
+    }
+    for (const [status, codes] of statuses) expect(readme).toContain(`| ${status} | ${codes.join(', ')} |`);
+  });
+
+  it('and CONTRIBUTING link to files that exist', () => {
+    for (const text of [readme, read('CONTRIBUTING.md')]) {
+      for (const [, target] of text.matchAll(/\]\((?!http)([^)]+)\)/g)) {
+        expect(existsSync(new URL(`../${target}`, import.meta.url)), target).toBe(true);
+      }
+    }
+  });
+
+  it('names npm scripts that exist, and CONTRIBUTING a reason for every dependency', () => {
+    const { scripts, dependencies } = JSON.parse(read('package.json'));
+    for (const [, name] of (readme + read('CONTRIBUTING.md')).matchAll(/npm run (\w+)/g))
+      expect(scripts).toHaveProperty(name);
+    const contributing = read('CONTRIBUTING.md');
+    for (const name of Object.keys(dependencies)) expect(contributing).toContain(name);
+  });
+});
