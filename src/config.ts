@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import envSchema from 'env-schema';
 import Type, { type Static } from 'typebox';
+import { CHOICES } from './kernels/choose.js';
 
 /** Every environment variable the service reads. The table in the README is checked against it. */
 export const configSchema = Type.Object({
@@ -28,20 +29,34 @@ export const configSchema = Type.Object({
     description: 'Bytes that the body of one request may have.',
   }),
   WORK_LIMIT: Type.Integer({
-    default: 1024 * 1024 * 1024,
+    default: 2 * 1024 * 1024 * 1024,
     minimum: 1,
-    description: 'Bytes that the tensors of one request, its answer and what is computed between may take.',
+    maximum: 4_000_000_000,
+    description:
+      'Bytes that the tensors of one request, what is computed from them and the text of its answer may take.',
   }),
   QUEUE_LIMIT: Type.Integer({
     default: 256,
     minimum: 0,
     description: 'Requests that may wait for a worker; more are refused.',
   }),
+  REQUEST_TIMEOUT: Type.Integer({
+    default: 120_000,
+    minimum: 1,
+    maximum: 2 ** 31 - 1,
+    description: 'Milliseconds in which a request must have arrived, body included.',
+  }),
   DRAIN_LIMIT: Type.Integer({
     default: 25_000,
     minimum: 0,
     maximum: 2 ** 31 - 1,
     description: 'Milliseconds after SIGTERM or SIGINT for what runs to finish; then the process exits with 1.',
+  }),
+  KERNELS: Type.Enum([...CHOICES], {
+    type: 'string',
+    default: 'auto',
+    description:
+      'Build of the inner loops: `scalar` (plain TypeScript), `simd` (WebAssembly), `fma` (with fused multiply-add, Node 22 and later), or `auto`, the fastest that this Node has.',
   }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     type: 'string',
@@ -53,7 +68,9 @@ export const configSchema = Type.Object({
 export type Config = Static<typeof configSchema>;
 
 /** A setting that cannot be used; the message is one line for the person who set it. */
-export class ConfigError extends Error {}
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
 
 /**
  * Reads the configuration from environment variables. An empty variable counts as one that is not set.

@@ -1,23 +1,42 @@
-import { pino } from 'pino';
-import { createPool } from './compute/pool.js';
-import { ConfigError, loadConfig } from './config.js';
-import { buildApp } from './http/app.js';
+import type { Logger } from 'pino';
 
-/** The process: config → pool → app → listen; SIGTERM or SIGINT → drain → exit. */
+/**
+ * The process: config → pool → app → listen; SIGTERM or SIGINT → drain → exit.
+ *
+ * The handlers come before anything else is even loaded: process 1 of a container ignores a signal that nobody
+ * handles. Only the first signal counts: `npm start` passes on the Ctrl-C that the terminal has sent already.
+ */
+let stop = async (_signal: NodeJS.Signals): Promise<void> => process.exit(0);
+let stopping = false;
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.on(signal, () => {
+    if (stopping) return;
+    stopping = true;
+    void stop(signal);
+  });
+}
+
 async function main(): Promise<void> {
+  const [{ pino }, { createPool }, { loadConfig }, { buildApp }] = await Promise.all([
+    import('pino'),
+    import('./compute/pool.js'),
+    import('./config.js'),
+    import('./http/app.js'),
+  ]);
   const config = loadConfig(process.env);
-  const logger = pino({ level: config.LOG_LEVEL });
+  const logger: Logger = pino({ level: config.LOG_LEVEL });
   const pool = await createPool(
-    { workers: config.WORKERS, queueLimit: config.QUEUE_LIMIT, workLimit: config.WORK_LIMIT },
+    {
+      workers: config.WORKERS,
+      queueLimit: config.QUEUE_LIMIT,
+      workLimit: config.WORK_LIMIT,
+      kernels: config.KERNELS,
+    },
     (err) => logger.error({ err }, 'worker died and is replaced'),
   );
   const app = await buildApp({ config, pool, logger });
 
-  // Only the first signal counts: `npm start` passes on the Ctrl-C that the terminal has sent to the process already.
-  let stopping = false;
-  const stop = async (signal: NodeJS.Signals) => {
-    if (stopping) return;
-    stopping = true;
+  stop = async (signal) => {
     logger.info({ signal }, 'stopping: what has begun is finished first');
     setTimeout(() => {
       logger.error({ DRAIN_LIMIT: config.DRAIN_LIMIT }, 'stopped before everything was finished');
@@ -29,14 +48,14 @@ async function main(): Promise<void> {
     logger.info('stopped');
     process.exit(0);
   };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
 
+  logger.info({ kernels: pool.tier, workers: config.WORKERS, node: process.version }, 'workers ready');
   await app.listen({ host: config.HOST, port: config.PORT });
 }
 
 main().catch((error: Error) => {
-  const expected = error instanceof ConfigError || 'syscall' in error; // such as a port that is taken
+  // A setting that cannot be used, or what the system refuses, such as a port that is taken, needs no stack.
+  const expected = error.name === 'ConfigError' || 'syscall' in error;
   process.stderr.write(`unroll cannot start: ${expected ? error.message : error.stack}\n`);
   process.exit(1);
 });

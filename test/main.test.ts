@@ -99,6 +99,51 @@ describe('the process', () => {
     expect(await answer).toBe('cut off');
   });
 
+  it.each([
+    ['has sent nothing', ''],
+    ['has sent half of its headers', 'POST /v1/lstm/forward HTTP/1.1\r\nhost'],
+  ])('a connection that %s does not hold it up', async (_, text) => {
+    const { url, stop } = await started();
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.on('error', () => {});
+    await new Promise((resolve) => socket.once('connect', () => resolve(undefined)));
+    socket.write(text);
+    await sleep(100);
+    const start = performance.now();
+    expect(await stop()).toBe(0);
+    expect(performance.now() - start).toBeLessThan(2000);
+    socket.destroy();
+  });
+
+  it('a body that has stopped coming holds it up for seconds only', async () => {
+    const { url, stop } = await started();
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write(
+      'POST /v1/lstm/forward HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{',
+    );
+    await sleep(200);
+    expect(await stop()).toBe(0);
+    socket.destroy();
+  });
+
+  it('a signal while it starts ends it with 0', async () => {
+    const child = spawn(process.execPath, [MAIN], { env: { ...process.env, PORT: '0' }, stdio: 'ignore' });
+    await sleep(150);
+    child.kill('SIGTERM');
+    expect(await new Promise((resolve) => child.once('close', resolve))).toBe(0);
+  });
+
+  it('a million time steps take no more than their numbers', async () => {
+    const { url } = await started({ NODE_OPTIONS: '--max-old-space-size=200' });
+    const ones = new Array(1_000_000).fill(1).join();
+    const rnn = `{"x":[[[${ones}]]],"a0":[[0]],"parameters":{"Wax":[[0.5]],"Waa":[[0.9]],"ba":[[0]]}}`;
+    const headers = { 'content-type': 'application/json' };
+    const answer = await fetch(`${url}/v1/rnn/forward`, { method: 'POST', headers, body: rnn });
+    expect(answer.status).toBe(200);
+    expect(((await answer.json()) as { a: number[][][] }).a[0][0]).toHaveLength(1_000_000);
+  });
+
   it('an idle keep-alive connection does not hold it up', async () => {
     const { url, stop } = await started();
     const socket = connect(Number(new URL(url).port), '127.0.0.1');

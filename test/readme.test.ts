@@ -2,11 +2,18 @@ import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { configSchema } from '../src/config.js';
 import { problemKinds } from '../src/http/problems.js';
+import type { Operation } from '../src/operations/operation.js';
 import { operations } from '../src/operations/operations.js';
+import { askText } from './ask.js';
 import { type Started, start } from './http/start.js';
+import { builds } from './kernels/builds.js';
 
 const read = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
 const readme = read('README.md');
+
+/** The calls with curl, each with the answer that is printed below it. */
+const CALL = /curl -s localhost:3000(\S+) .*? -d '([^']+)'\n```\n\n(?:.*\n\n)?```json\n(.+)\n```/g;
+const calls = [...readme.matchAll(CALL)].map(([, path, body, printed]) => ({ path, body, printed }));
 
 let service: Started;
 beforeAll(async () => {
@@ -15,12 +22,19 @@ beforeAll(async () => {
 afterAll(() => service.stop());
 
 describe('the README', () => {
+  it.each(builds.map((kernels) => ({ tier: kernels.tier, kernels })))(
+    'shows answers that are the same on $tier kernels',
+    ({ kernels }) => {
+      for (const { path, body, printed } of calls) {
+        const { id } = operations.find((operation) => operation.path === path) as Operation;
+        expect(askText(id, JSON.parse(body), kernels)).toBe(printed);
+      }
+    },
+  );
+
   it('shows calls whose answers are exactly those printed below them', async () => {
-    const calls = [
-      ...readme.matchAll(/curl -s localhost:3000(\S+) .*? -d '([^']+)'\n```\n\n(?:.*\n\n)?```json\n(.+)\n```/g),
-    ];
     expect(calls).toHaveLength(2);
-    for (const [, path, body, printed] of calls) {
+    for (const { path, body, printed } of calls) {
       const headers = { 'content-type': 'application/json' };
       const answer = await fetch(service.url + path, { method: 'POST', headers, body });
       expect(await answer.text()).toBe(printed);
@@ -30,7 +44,7 @@ describe('the README', () => {
   it('has the configuration as the schema has it', () => {
     const rows = Object.entries(configSchema.properties).map(([name, property]) => {
       const { description, default: value } = property as { description?: string; default?: unknown };
-      const shown = name === 'WORKERS' ? 'the CPUs of the machine' : `\`${value}\``;
+      const shown = name === 'WORKERS' ? 'one for each CPU the process may run on' : `\`${value}\``;
       return `| \`${name}\` | ${shown} | ${description} |`;
     });
     expect(readme).toContain(`${['| --- | --- | --- |', ...rows].join('\n')}\n\n`);

@@ -20,9 +20,9 @@ interface Finding {
  * @throws Refusal non-finite-result
  */
 export function refuseNonFinite(computed: readonly Computed[], direction: 'forward' | 'backward'): void {
-  const intermediate = computed.filter(({ answered, member }) => !answered && timeAxis(member) >= 0);
-  const answered = computed.filter((one) => one.answered);
-  const first = earliest(intermediate, 'forward') ?? earliest(answered, direction);
+  const forward = computed.filter(({ role }) => role === 'forward');
+  const answered = computed.filter(({ role }) => role === 'answer');
+  const first = earliest(forward, 'forward') ?? earliest(answered, direction);
   if (first === undefined) return;
 
   const { name, pointer: parent, member, tensor } = first.computed;

@@ -1,8 +1,13 @@
 import { Piscina } from 'piscina';
+import type { Choice } from '../kernels/choose.js';
+import type { Tier } from '../kernels/kernels.js';
 import { now, type Outcome, type Task } from './outcome.js';
+import type { WorkerData } from './worker.js';
 
 /** The main thread's side of the workers. */
 export interface Pool {
+  /** The build of the kernels that the workers compute with. */
+  readonly tier: Tier;
   /**
    * Runs an operation on a body. The body's memory moves to a worker: the caller has it no longer.
    *
@@ -21,6 +26,7 @@ export interface PoolOptions {
   readonly queueLimit: number;
   /** Bytes that the tensors of one request may take. */
   readonly workLimit: number;
+  readonly kernels: Choice;
   /** The compiled worker.js; by default the one beside this file. */
   readonly workerFile?: URL;
 }
@@ -41,23 +47,33 @@ export class QueueFull extends Error {
  * @param onFault told of a worker that died outside a request; the pool replaces it by itself
  */
 export async function createPool(options: PoolOptions, onFault: (error: Error) => void): Promise<Pool> {
-  const { workers, queueLimit, workLimit, workerFile = new URL('./worker.js', import.meta.url) } = options;
+  const { workers, queueLimit, workLimit, kernels, workerFile = new URL('./worker.js', import.meta.url) } = options;
   const piscina: Piscina<Task, Outcome> = new Piscina({
     filename: workerFile.href,
     minThreads: workers,
     maxThreads: workers,
     idleTimeout: Number.POSITIVE_INFINITY,
+    workerData: { kernels } satisfies WorkerData,
   });
   piscina.on('error', onFault);
-  // One task for each worker: done when all have loaded their code.
-  await Promise.all(Array.from({ length: workers }, () => piscina.run(undefined as never, { name: 'ready' })));
+  // One task for each worker: done when all have loaded their code. Some Node versions know instructions that
+  // others do not, but all threads of a process know the same.
+  const ready = () => piscina.run(undefined as never, { name: 'ready' }) as Promise<unknown> as Promise<Tier>;
+  const [tier] = await Promise.all(Array.from({ length: workers }, ready));
   let open = true;
+  let begun = 0; // running or waiting
 
   return {
+    tier,
     async run(operation, body) {
-      if (piscina.queueSize >= queueLimit) throw new QueueFull(queueLimit);
-      const task = { operation, body, workLimit, handedOver: now() };
-      return piscina.run(task, { transferList: [body.buffer] });
+      if (begun >= workers + queueLimit) throw new QueueFull(queueLimit);
+      begun++;
+      try {
+        const task = { operation, body, workLimit, handedOver: now() };
+        return await piscina.run(task, { transferList: [body.buffer] });
+      } finally {
+        begun--;
+      }
     },
     isReady: () => open && piscina.threads.length > 0,
     async close() {

@@ -1,11 +1,14 @@
+import type { Kernels } from '../kernels/kernels.js';
 import type { Operation } from '../operations/operation.js';
+import { longestJson } from '../tensor/json-writer.js';
 import { Refusal } from '../tensor/refusal.js';
-import { type Dims, shapeIn, stridesFor, zeros } from '../tensor/shapes.js';
+import { type Dims, shapeIn, stridesFor, tensorsIn } from '../tensor/shapes.js';
 import {
   type GroupMember,
   hasBatchAxis,
   pointerTo,
   type TensorMember,
+  timeAxis,
   type Value,
   type Values,
 } from '../tensor/signature.js';
@@ -13,6 +16,8 @@ import { elements, type Shape, scatter, type Tensor } from '../tensor/tensor.js'
 
 /** All memory of one request: known from its shapes before anything is computed. */
 export interface Workspace {
+  /** The letters of the request, and those that the operation adds. */
+  readonly dims: Dims;
   readonly request: Values;
   readonly answer: Values;
   readonly scratch: Values;
@@ -27,8 +32,8 @@ interface Wanted {
   readonly pointer: string;
   readonly member: TensorMember;
   readonly shape: Shape;
-  /** Is it sent to the caller, or an intermediate result? */
-  readonly answered: boolean;
+  /** Is it sent to the caller? Else it is what the forward pass leaves to the backward pass, or room to work in. */
+  readonly role: 'answer' | 'forward' | 'scratch';
 }
 
 export interface Computed extends Wanted {
@@ -36,37 +41,77 @@ export interface Computed extends Wanted {
 }
 
 const BYTES = Float64Array.BYTES_PER_ELEMENT;
+const NOTHING = new Float64Array(0);
 
 /**
- * Plans the memory of a request from its letters, refuses what is over the limit, and only then reserves it.
+ * Plans the memory of a request from its letters, refuses what is over the limit, and only then reserves it: one
+ * piece of the kernels' memory, which holds the request's tensors too.
  *
- * @param limit bytes that the tensors of one request may take: its own, the answer's, and those worked in
+ * @param request as it was read, row-major; it is copied to where the kernels work
+ * @param limit bytes that one request may take: its tensors, what is computed from them, and the answer's text
  * @throws Refusal work-too-large
  */
-export function reserve(operation: Operation, request: Values, dims: Dims, limit: number): Workspace {
+export function reserve(
+  kernels: Kernels,
+  operation: Operation,
+  request: Values,
+  dimsOfRequest: Dims,
+  limit: number,
+): Workspace {
+  const dims = { ...dimsOfRequest, ...operation.letters(dimsOfRequest) };
+  const plan = { operation, request, dimsOfRequest, dims };
   const wanted = new Map<string, Wanted>();
-  collect(operation, operation.scratch, request, dims, undefined, wanted);
-  collect(operation, operation.answer, request, dims, '', wanted);
-  let bytes = bytesOf(operation.request, request);
-  for (const { shape } of wanted.values()) bytes += elements(shape) * BYTES;
+  collect(plan, operation.scratch, undefined, wanted);
+  collect(plan, operation.answer, '', wanted);
+
+  let numbers = 0; // what is computed with
+  for (const { shape } of wanted.values()) numbers += kernels.elementsFor(elements(shape));
+  let read = 0; // the request as it was read
+  for (const { member, tensor } of tensorsIn(operation.request, request)) {
+    read += tensor.data.length;
+    numbers += kernels.elementsFor(tensor.data.length);
+    if (isFactor(member)) numbers += kernels.elementsForFactor(tensor.shape[0], tensor.shape[1]);
+  }
+  const planned = new Map([...wanted].map(([key, { shape }]) => [key, { shape, strides: [], data: NOTHING }]));
+  const text = longestJson(operation.answer, fill(plan, operation.answer, planned));
+  const bytes = (numbers + read) * BYTES + text;
   if (bytes > limit) {
-    const detail = `the tensors of this request, its answer and what is computed between take ${bytes} bytes, but the limit is ${limit} bytes`;
+    const detail = `the tensors of this request, what is computed from them and the text of the answer can take ${bytes} bytes, but the limit is ${limit} bytes`;
     throw new Refusal('work-too-large', [{ pointer: '', detail }]);
   }
 
+  const allocate = kernels.reserve(numbers);
   const tensors = new Map<string, Tensor>();
-  for (const [key, { member, shape }] of wanted) tensors.set(key, zeros(member, shape));
-  const arranged = arrange(operation.request, request);
+  for (const [key, { member, shape }] of wanted) {
+    tensors.set(key, { shape, strides: stridesFor(member, shape), data: allocate(elements(shape)) });
+  }
+  const arranged = arrange(operation.request, request, allocate);
+  const arrangedPlan = { ...plan, request: arranged };
   return {
+    dims,
     request: arranged,
-    answer: fill(operation, operation.answer, arranged, dims, tensors),
-    scratch: fill(operation, operation.scratch, arranged, dims, tensors),
+    answer: fill(arrangedPlan, operation.answer, tensors),
+    scratch: fill(arrangedPlan, operation.scratch, tensors),
     computed: [...wanted].map(([key, one]) => ({ ...one, tensor: tensors.get(key) as Tensor })),
   };
 }
 
+/** Is the tensor a matrix that activations are multiplied with? */
+function isFactor(member: TensorMember): boolean {
+  return member.dims.length === 2 && !hasBatchAxis(member);
+}
+
+/** What the memory of a request depends on. */
+interface Plan {
+  readonly operation: Operation;
+  readonly request: Values;
+  readonly dimsOfRequest: Dims;
+  /** Those, and the letters that the operation adds for its scratch. */
+  readonly dims: Dims;
+}
+
 /** Does a member of the answer or the scratch exist for this request? */
-function exists(operation: Operation, name: string, request: Values): boolean {
+function exists({ operation, request }: Plan, name: string): boolean {
   return operation.when[name]?.(request) ?? true;
 }
 
@@ -76,87 +121,66 @@ function keyOf(name: string, shape: Shape): string {
 }
 
 /** The group of the request that an answer repeats, if there is one. (`caches` is an option of a request, too.) */
-function repeatedGroup(operation: Operation, request: Values, name: string): Values | undefined {
+function repeatedGroup({ operation, request }: Plan, name: string): Values | undefined {
   return operation.request.members[name]?.kind === 'group' ? (request[name] as Values | undefined) : undefined;
 }
 
 /** The tensor of the request that an answer repeats, if there is one. */
-function repeated(request: Values, name: string, shape: Shape): Tensor | undefined {
+function repeated({ request }: Plan, name: string, shape: Shape): Tensor | undefined {
   const value = request[name] as Tensor | undefined;
   return value?.shape !== undefined && keyOf(name, value.shape) === keyOf(name, shape) ? value : undefined;
 }
 
-/** @param parent pointer of the group in the answer; undefined: it is not part of the answer */
-function collect(
-  operation: Operation,
-  signature: GroupMember,
-  request: Values,
-  dims: Dims,
-  parent: string | undefined,
-  wanted: Map<string, Wanted>,
-): void {
+/**
+ * Adds the tensors of a group that are not the request's to `wanted`.
+ *
+ * @param parent pointer of the group in the answer; undefined: it is not part of the answer
+ */
+function collect(plan: Plan, signature: GroupMember, parent: string | undefined, wanted: Map<string, Wanted>): void {
   for (const [name, member] of Object.entries(signature.members)) {
-    if (!exists(operation, name, request)) continue;
-    if (member.kind === 'group' && !repeatedGroup(operation, request, name)) {
-      collect(operation, member, request, dims, parent === undefined ? parent : pointerTo(parent, name), wanted);
+    if (!exists(plan, name)) continue;
+    if (member.kind === 'group' && !repeatedGroup(plan, name)) {
+      collect(plan, member, parent === undefined ? parent : pointerTo(parent, name), wanted);
     }
     if (member.kind !== 'tensor') continue;
-    const shape = shapeIn(dims, member);
-    if (shape === undefined || repeated(request, name, shape)) continue;
+    const shape = shapeIn(plan.dims, member);
+    if (shape === undefined || repeated(plan, name, shape)) continue;
     const key = keyOf(name, shape);
-    const known = wanted.get(key);
-    if (known?.answered) continue;
-    wanted.set(key, { name, pointer: pointerTo(parent ?? '', name), member, shape, answered: parent !== undefined });
+    if (wanted.get(key)?.role === 'answer') continue;
+    // What the forward pass leaves has a time axis, and not only the time steps of a chunk.
+    const isForward = timeAxis(member) >= 0 && shapeIn(plan.dimsOfRequest, member) !== undefined;
+    const role = parent !== undefined ? 'answer' : isForward ? 'forward' : 'scratch';
+    wanted.set(key, { name, pointer: pointerTo(parent ?? '', name), member, shape, role });
   }
 }
 
-function fill(
-  operation: Operation,
-  signature: GroupMember,
-  request: Values,
-  dims: Dims,
-  tensors: ReadonlyMap<string, Tensor>,
-): Values {
+/** The values of a group: the request's own where they are repeated, else the tensors made for them. */
+function fill(plan: Plan, signature: GroupMember, tensors: ReadonlyMap<string, Tensor>): Values {
   const values: Record<string, Value | undefined> = {};
   for (const [name, member] of Object.entries(signature.members)) {
-    if (!exists(operation, name, request)) continue;
-    if (member.kind === 'group') {
-      values[name] = repeatedGroup(operation, request, name) ?? fill(operation, member, request, dims, tensors);
-    }
+    if (!exists(plan, name)) continue;
+    if (member.kind === 'group') values[name] = repeatedGroup(plan, name) ?? fill(plan, member, tensors);
     if (member.kind !== 'tensor') continue;
-    const shape = shapeIn(dims, member);
-    if (shape) values[name] = repeated(request, name, shape) ?? tensors.get(keyOf(name, shape));
+    const shape = shapeIn(plan.dims, member);
+    if (shape) values[name] = repeated(plan, name, shape) ?? tensors.get(keyOf(name, shape));
   }
   return values;
 }
 
-/** The request with every tensor laid out as the engine works on it. */
-function arrange(signature: GroupMember, values: Values): Values {
+/** The request with every tensor where the kernels work, laid out as the engine works on it. */
+function arrange(signature: GroupMember, values: Values, allocate: (length: number) => Float64Array): Values {
   const arranged: Record<string, Value | undefined> = {};
   for (const [name, member] of Object.entries(signature.members)) {
     const value = values[name];
     if (value === undefined) continue;
-    if (member.kind === 'group') arranged[name] = arrange(member, value as Values);
-    else if (member.kind === 'tensor' && hasBatchAxis(member)) arranged[name] = transposed(member, value as Tensor);
-    else arranged[name] = value;
+    if (member.kind === 'group') arranged[name] = arrange(member, value as Values, allocate);
+    else if (member.kind === 'tensor') {
+      const { shape, data } = value as Tensor;
+      const tensor = { shape, strides: stridesFor(member, shape), data: allocate(data.length) };
+      if (hasBatchAxis(member)) scatter(tensor.data, data, shape, tensor.strides);
+      else tensor.data.set(data);
+      arranged[name] = tensor;
+    } else arranged[name] = value;
   }
   return arranged;
-}
-
-function transposed(member: TensorMember, { shape, data }: Tensor): Tensor {
-  const tensor = { shape, strides: stridesFor(member, shape), data: new Float64Array(data.length) };
-  scatter(tensor.data, data, shape, tensor.strides);
-  return tensor;
-}
-
-function bytesOf(signature: GroupMember, values: Values): number {
-  let bytes = 0;
-  for (const [name, member] of Object.entries(signature.members)) {
-    const value = values[name];
-    if (value === undefined) continue;
-    // A tensor with a batch axis is there twice: as it was read, and as the engine works on it.
-    if (member.kind === 'tensor') bytes += (value as Tensor).data.length * BYTES * (hasBatchAxis(member) ? 2 : 1);
-    if (member.kind === 'group') bytes += bytesOf(member, value as Values);
-  }
-  return bytes;
 }

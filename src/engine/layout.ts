@@ -12,9 +12,19 @@ import type { Tensor } from '../tensor/tensor.js';
  * one run of m · n_a numbers. A caller's (n_a, m) lies as (m, n_a). Weights lie as the caller wrote them.
  */
 
-/** Time step t of a (n, m, T) tensor as rows, for each t: views, nothing is copied. */
-export function timeSteps({ shape: [n, m, T], data }: Tensor): Float64Array[] {
-  return Array.from({ length: T }, (_, t) => data.subarray(t * m * n, (t + 1) * m * n));
+/** Time step t of a (n, m, T) tensor as rows: a view. */
+export function timeStep(tensor: Tensor, t: number): Float64Array {
+  return timeRange(tensor, t, t + 1);
+}
+
+/** How many time steps a (n, m, T) tensor has. */
+export function stepsOf({ shape: [, , T] }: Tensor): number {
+  return T;
+}
+
+/** Time steps from … to − 1 of a (n, m, T) tensor as rows, one step after the other: a view. */
+export function timeRange({ shape: [n, m], data }: Tensor, from: number, to: number): Float64Array {
+  return data.subarray(from * m * n, to * m * n);
 }
 
 /** A (rows, columns) weight tensor as a matrix. */

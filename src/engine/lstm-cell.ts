@@ -1,4 +1,4 @@
-import type { Kernels, Matrix } from '../kernels/kernels.js';
+import type { Factor, Kernels, Matrix } from '../kernels/kernels.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { columnBlock } from './layout.js';
 
@@ -14,33 +14,59 @@ export interface LstmParameters {
   readonly bo: Tensor;
 }
 
-/** One gate's weights, W = [Wa | Wx]: the columns belong to z = [a_prev ; xt]. Its gradient has the same form. */
+/** One gate's weights, W = [Wa | Wx]: the columns belong to z = [a_prev ; xt]. */
 export interface GateWeights {
-  readonly Wa: Matrix; //      (n_a, n_a)
-  readonly Wx: Matrix; //      (n_a, n_x)
+  readonly Wa: Factor; //      (n_a, n_a)
+  readonly Wx: Factor; //      (n_a, n_x)
   readonly b: Float64Array; // (n_a)
 }
 
-/** The gates' weights: forget f, update i, candidate c, output o. */
-export interface LstmWeights {
-  readonly f: GateWeights;
-  readonly i: GateWeights;
-  readonly c: GateWeights;
-  readonly o: GateWeights;
+/** The gradients of one gate's weights. */
+export interface GateWeightGradients {
+  readonly dWa: Matrix; //      (n_a, n_a)
+  readonly dWx: Matrix; //      (n_a, n_x)
+  readonly db: Float64Array; // (n_a)
 }
 
-export function lstmWeights(p: LstmParameters): LstmWeights {
-  return {
-    f: gateWeights(p.Wf, p.bf),
-    i: gateWeights(p.Wi, p.bi),
-    c: gateWeights(p.Wc, p.bc),
-    o: gateWeights(p.Wo, p.bo),
+/** One of something for each gate: forget f, update i, candidate c, output o. */
+export interface PerGate<Item> {
+  readonly f: Item;
+  readonly i: Item;
+  readonly c: Item;
+  readonly o: Item;
+}
+
+export function lstmWeights(kernels: Kernels, p: LstmParameters): PerGate<GateWeights> {
+  const gate = (W: Tensor, b: Tensor): GateWeights => {
+    const { Wa, Wx } = blocks(W);
+    return { Wa: kernels.factor(Wa), Wx: kernels.factor(Wx), b: b.data };
   };
+  return { f: gate(p.Wf, p.bf), i: gate(p.Wi, p.bi), c: gate(p.Wc, p.bc), o: gate(p.Wo, p.bo) };
 }
 
-function gateWeights(W: Tensor, b: Tensor): GateWeights {
+/** The gradients of the parameters, each of the shape of its parameter. */
+export interface LstmParameterGradients {
+  readonly dWf: Tensor;
+  readonly dbf: Tensor;
+  readonly dWi: Tensor;
+  readonly dbi: Tensor;
+  readonly dWc: Tensor;
+  readonly dbc: Tensor;
+  readonly dWo: Tensor;
+  readonly dbo: Tensor;
+}
+
+export function lstmWeightGradients(d: LstmParameterGradients): PerGate<GateWeightGradients> {
+  const gate = (dW: Tensor, db: Tensor): GateWeightGradients => {
+    const { Wa, Wx } = blocks(dW);
+    return { dWa: Wa, dWx: Wx, db: db.data };
+  };
+  return { f: gate(d.dWf, d.dbf), i: gate(d.dWi, d.dbi), c: gate(d.dWc, d.dbc), o: gate(d.dWo, d.dbo) };
+}
+
+function blocks(W: Tensor): { Wa: Matrix; Wx: Matrix } {
   const [n_a, n_a_plus_n_x] = W.shape;
-  return { Wa: columnBlock(W, 0, n_a), Wx: columnBlock(W, n_a, n_a_plus_n_x), b: b.data };
+  return { Wa: columnBlock(W, 0, n_a), Wx: columnBlock(W, n_a, n_a_plus_n_x) };
 }
 
 /** The gates' values at one time step, each (m, n_a). */
@@ -61,6 +87,8 @@ export interface Gates {
  *     c_next = ft∘c_prev + it∘cct
  *     a_next = ot∘tanh(c_next)
  *
+ * The part that knows no past comes first, so that a sequence can compute it for many time steps at once.
+ *
  * @param a_next (m, n_a), written
  * @param c_next (m, n_a), written
  * @param gates  ft, it, cct, ot, each (m, n_a), written
@@ -73,47 +101,61 @@ export function lstmCellForward(
   a_next: Float64Array,
   c_next: Float64Array,
   gates: Gates,
-  weights: LstmWeights,
+  weights: PerGate<GateWeights>,
   xt: Float64Array,
   a_prev: Float64Array,
   c_prev: Float64Array,
 ): void {
-  const { ft, it, cct, ot } = gates;
-  preActivation(kernels, ft, weights.f, a_prev, xt);
-  kernels.sigmoid(ft);
-  preActivation(kernels, it, weights.i, a_prev, xt);
-  kernels.sigmoid(it);
-  preActivation(kernels, cct, weights.c, a_prev, xt);
-  kernels.tanh(cct);
-  preActivation(kernels, ot, weights.o, a_prev, xt);
-  kernels.sigmoid(ot);
-
-  for (let i = 0; i < c_next.length; i++) c_next[i] = ft[i] * c_prev[i] + it[i] * cct[i];
-  a_next.set(c_next);
-  kernels.tanh(a_next);
-  for (let i = 0; i < a_next.length; i++) a_next[i] *= ot[i];
+  projectInput(kernels, gates, weights, xt);
+  recur(kernels, a_next, c_next, gates, weights, a_prev, c_prev);
 }
 
-/** u = W·[a_prev ; xt] + b */
-function preActivation(
-  kernels: Kernels,
-  u: Float64Array,
-  { Wa, Wx, b }: GateWeights,
-  a_prev: Float64Array,
-  xt: Float64Array,
-): void {
+/** u• = Wx•·xt + b•, into each gate, for the examples of one time step or of many */
+export function projectInput(kernels: Kernels, u: Gates, weights: PerGate<GateWeights>, xt: Float64Array): void {
+  const { f, i, c, o } = weights;
+  projectGate(kernels, u.ft, f, xt);
+  projectGate(kernels, u.it, i, xt);
+  projectGate(kernels, u.cct, c, xt);
+  projectGate(kernels, u.ot, o, xt);
+}
+
+function projectGate(kernels: Kernels, u: Float64Array, { Wx, b }: GateWeights, xt: Float64Array): void {
   kernels.fillRows(u, b);
-  kernels.addProduct(u, Wa, a_prev);
   kernels.addProduct(u, Wx, xt);
 }
 
-/** Memory of one backward step, each (m, n_a): the pre-activations' gradients and tanh(c_next). */
-export interface LstmCellScratch {
+/** The gates from Wa•·a_prev + u•, and the states; the gates hold u• when they arrive */
+export function recur(
+  kernels: Kernels,
+  a_next: Float64Array,
+  c_next: Float64Array,
+  { ft, it, cct, ot }: Gates,
+  weights: PerGate<GateWeights>,
+  a_prev: Float64Array,
+  c_prev: Float64Array,
+): void {
+  const { f, i, c, o } = weights;
+  kernels.addProduct(ft, f.Wa, a_prev);
+  kernels.sigmoid(ft);
+  kernels.addProduct(it, i.Wa, a_prev);
+  kernels.sigmoid(it);
+  kernels.addProduct(cct, c.Wa, a_prev);
+  kernels.tanh(cct);
+  kernels.addProduct(ot, o.Wa, a_prev);
+  kernels.sigmoid(ot);
+
+  for (let k = 0; k < c_next.length; k++) c_next[k] = ft[k] * c_prev[k] + it[k] * cct[k];
+  a_next.set(c_next);
+  kernels.tanh(a_next);
+  for (let k = 0; k < a_next.length; k++) a_next[k] *= ot[k];
+}
+
+/** The gradients of the four pre-activations, each (m, n_a) for every time step they are kept for. */
+export interface GateGradients {
   readonly dzf: Float64Array;
   readonly dzi: Float64Array;
   readonly dzc: Float64Array;
   readonly dzo: Float64Array;
-  readonly tanh_c: Float64Array;
 }
 
 /**
@@ -130,6 +172,8 @@ export interface LstmCellScratch {
  * @param da_prev   (m, n_a), written
  * @param dc_prev   (m, n_a), written; may be the same memory as dc_next
  * @param gradients dW•, db•: added to, so that a sequence can sum over its time steps
+ * @param dz        scratch
+ * @param tanh_c    (m, n_a), scratch: tanh(c_next)
  * @param da_next   (m, n_a)
  * @param dc_next   (m, n_a)
  * @param c_next    (m, n_a) and gates: what the forward step wrote
@@ -139,51 +183,81 @@ export function lstmCellBackward(
   dxt: Float64Array,
   da_prev: Float64Array,
   dc_prev: Float64Array,
-  gradients: LstmWeights,
-  scratch: LstmCellScratch,
+  gradients: PerGate<GateWeightGradients>,
+  dz: GateGradients,
+  tanh_c: Float64Array,
   da_next: Float64Array,
   dc_next: Float64Array,
-  weights: LstmWeights,
+  weights: PerGate<GateWeights>,
   c_next: Float64Array,
-  { ft, it, cct, ot }: Gates,
+  gates: Gates,
   xt: Float64Array,
   a_prev: Float64Array,
   c_prev: Float64Array,
 ): void {
-  const { dzf, dzi, dzc, dzo, tanh_c } = scratch;
-  tanh_c.set(c_next);
-  kernels.tanh(tanh_c);
-  for (let i = 0; i < c_next.length; i++) {
-    const g = dc_next[i] + da_next[i] * ot[i] * (1 - tanh_c[i] * tanh_c[i]);
-    dzf[i] = g * c_prev[i] * ft[i] * (1 - ft[i]);
-    dzi[i] = g * cct[i] * it[i] * (1 - it[i]);
-    dzc[i] = g * it[i] * (1 - cct[i] * cct[i]);
-    dzo[i] = da_next[i] * tanh_c[i] * ot[i] * (1 - ot[i]);
-    dc_prev[i] = g * ft[i];
-  }
-
-  dxt.fill(0);
-  da_prev.fill(0);
-  gateBackward(kernels, dxt, da_prev, gradients.f, dzf, weights.f, xt, a_prev);
-  gateBackward(kernels, dxt, da_prev, gradients.i, dzi, weights.i, xt, a_prev);
-  gateBackward(kernels, dxt, da_prev, gradients.c, dzc, weights.c, xt, a_prev);
-  gateBackward(kernels, dxt, da_prev, gradients.o, dzo, weights.o, xt, a_prev);
+  recurBackward(kernels, da_prev, dc_prev, dz, tanh_c, da_next, dc_next, weights, c_next, gates, c_prev);
+  projectInputBackward(kernels, dxt, gradients, dz, weights, xt);
+  forEachGate(gradients, dz, ({ dWa }, dzGate) => kernels.addOuterProducts(dWa, dzGate, a_prev));
 }
 
-/** [da_prev ; dxt] += Wᵀ·dz, dW += dz·[a_prev ; xt]ᵀ, db += Σ_m dz */
-function gateBackward(
+/** dz•, dc_prev, and da_prev = Wafᵀ·dzf + Waiᵀ·dzi + Wacᵀ·dzc + Waoᵀ·dzo */
+export function recurBackward(
+  kernels: Kernels,
+  da_prev: Float64Array,
+  dc_prev: Float64Array,
+  { dzf, dzi, dzc, dzo }: GateGradients,
+  tanh_c: Float64Array,
+  da_next: Float64Array,
+  dc_next: Float64Array,
+  { f, i, c, o }: PerGate<GateWeights>,
+  c_next: Float64Array,
+  { ft, it, cct, ot }: Gates,
+  c_prev: Float64Array,
+): void {
+  tanh_c.set(c_next);
+  kernels.tanh(tanh_c);
+  for (let k = 0; k < c_next.length; k++) {
+    const g = dc_next[k] + da_next[k] * ot[k] * (1 - tanh_c[k] * tanh_c[k]);
+    dzf[k] = g * c_prev[k] * ft[k] * (1 - ft[k]);
+    dzi[k] = g * cct[k] * it[k] * (1 - it[k]);
+    dzc[k] = g * it[k] * (1 - cct[k] * cct[k]);
+    dzo[k] = da_next[k] * tanh_c[k] * ot[k] * (1 - ot[k]);
+    dc_prev[k] = g * ft[k];
+  }
+  da_prev.fill(0);
+  kernels.addTransposedProduct(da_prev, f.Wa, dzf);
+  kernels.addTransposedProduct(da_prev, i.Wa, dzi);
+  kernels.addTransposedProduct(da_prev, c.Wa, dzc);
+  kernels.addTransposedProduct(da_prev, o.Wa, dzo);
+}
+
+/** dxt = Σ• Wx•ᵀ·dz•, dWx• += dz•·xtᵀ, db• += Σ_m dz•, for the examples of one time step or of many */
+export function projectInputBackward(
   kernels: Kernels,
   dxt: Float64Array,
-  da_prev: Float64Array,
-  gradient: GateWeights,
-  dz: Float64Array,
-  { Wa, Wx }: GateWeights,
+  gradients: PerGate<GateWeightGradients>,
+  dz: GateGradients,
+  { f, i, c, o }: PerGate<GateWeights>,
   xt: Float64Array,
-  a_prev: Float64Array,
 ): void {
-  kernels.addTransposedProduct(da_prev, Wa, dz);
-  kernels.addTransposedProduct(dxt, Wx, dz);
-  kernels.addOuterProducts(gradient.Wa, dz, a_prev);
-  kernels.addOuterProducts(gradient.Wx, dz, xt);
-  kernels.addRows(gradient.b, dz);
+  dxt.fill(0);
+  kernels.addTransposedProduct(dxt, f.Wx, dz.dzf);
+  kernels.addTransposedProduct(dxt, i.Wx, dz.dzi);
+  kernels.addTransposedProduct(dxt, c.Wx, dz.dzc);
+  kernels.addTransposedProduct(dxt, o.Wx, dz.dzo);
+  forEachGate(gradients, dz, ({ dWx, db }, dzGate) => {
+    kernels.addOuterProducts(dWx, dzGate, xt);
+    kernels.addRows(db, dzGate);
+  });
+}
+
+export function forEachGate(
+  { f, i, c, o }: PerGate<GateWeightGradients>,
+  { dzf, dzi, dzc, dzo }: GateGradients,
+  apply: (gradient: GateWeightGradients, dz: Float64Array) => void,
+): void {
+  apply(f, dzf);
+  apply(i, dzi);
+  apply(c, dzc);
+  apply(o, dzo);
 }

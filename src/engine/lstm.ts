@@ -1,10 +1,23 @@
 import type { Kernels } from '../kernels/kernels.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { timeSteps } from './layout.js';
-import { type Gates, type LstmParameters, lstmCellBackward, lstmCellForward, lstmWeights } from './lstm-cell.js';
+import { stepsOf, timeRange, timeStep } from './layout.js';
+import {
+  forEachGate,
+  type GateGradients,
+  type Gates,
+  type LstmParameterGradients,
+  type LstmParameters,
+  lstmWeightGradients,
+  lstmWeights,
+  projectInput,
+  projectInputBackward,
+  recur,
+  recurBackward,
+} from './lstm-cell.js';
+import { addPastOuterProducts } from './rnn.js';
 import { addCarried } from './truncation.js';
 
-/** The gates of a sequence, each (n_a, m, T_x); of a single step, each (n_a, m). */
+/** The gates of a sequence, each (n_a, m, T). */
 export interface GateTensors {
   readonly ft: Tensor;
   readonly it: Tensor;
@@ -12,12 +25,18 @@ export interface GateTensors {
   readonly ot: Tensor;
 }
 
+function gatesAt({ ft, it, cct, ot }: GateTensors, from: number, to: number): Gates {
+  const range = (gate: Tensor) => timeRange(gate, from, to);
+  return { ft: range(ft), it: range(it), cct: range(cct), ot: range(ot) };
+}
+
 /**
- * The cell at t = 0 … T_x − 1, starting from a0 and c0.
+ * The cell at t = 0 … T_x − 1, starting from a0 and c0. Time is walked in chunks of as many steps as the gates have
+ * room for: what the input gives to the gates is one product for a chunk.
  *
  * @param a     hidden states, (n_a, m, T_x), written. With fewer time steps than x, the sequence ends there.
  * @param c     memory states, of the shape of a, written
- * @param gates written: every step's, of the shape of a, or one (n_a, m) that each step overwrites
+ * @param gates written: every step's, if they have the shape of a; else those of the last chunk
  * @param x     input, (n_x, m, T_x)
  * @param a0    initial hidden state, (n_a, m)
  * @param c0    initial memory state, (n_a, m)
@@ -32,43 +51,25 @@ export function lstmForward(
   a0: Tensor,
   c0: Tensor,
 ): void {
-  const weights = lstmWeights(parameters);
-  const [at, ct, xt] = [timeSteps(a), timeSteps(c), timeSteps(x)];
-  const gatesAt = gateSteps(gates);
-  for (let t = 0; t < at.length; t++) {
-    const a_prev = t === 0 ? a0.data : at[t - 1];
-    const c_prev = t === 0 ? c0.data : ct[t - 1];
-    lstmCellForward(kernels, at[t], ct[t], gatesAt(t), weights, xt[t], a_prev, c_prev);
+  const weights = lstmWeights(kernels, parameters);
+  const [T, chunk] = [stepsOf(a), stepsOf(gates.ft)];
+  for (let start = 0; start < T; start += chunk) {
+    const end = Math.min(start + chunk, T);
+    projectInput(kernels, gatesAt(gates, 0, end - start), weights, timeRange(x, start, end));
+    for (let t = start; t < end; t++) {
+      const a_prev = t === 0 ? a0.data : timeStep(a, t - 1);
+      const c_prev = t === 0 ? c0.data : timeStep(c, t - 1);
+      const gatesOfStep = gatesAt(gates, t - start, t - start + 1);
+      recur(kernels, timeStep(a, t), timeStep(c, t), gatesOfStep, weights, a_prev, c_prev);
+    }
   }
-}
-
-function gateSteps({ ft, it, cct, ot }: GateTensors): (t: number) => Gates {
-  if (ft.shape.length === 2) {
-    const single = { ft: ft.data, it: it.data, cct: cct.data, ot: ot.data };
-    return () => single;
-  }
-  const [fts, its, ccts, ots] = [timeSteps(ft), timeSteps(it), timeSteps(cct), timeSteps(ot)];
-  return (t) => ({ ft: fts[t], it: its[t], cct: ccts[t], ot: ots[t] });
 }
 
 /** Gradients of a sequence: dx (n_x, m, T_da), da0 and dc0 (n_a, m), and one for each parameter, of its shape. */
-export interface LstmGradients {
+export interface LstmGradients extends LstmParameterGradients {
   readonly dx: Tensor;
   readonly da0: Tensor;
   readonly dc0: Tensor;
-  readonly dWf: Tensor;
-  readonly dbf: Tensor;
-  readonly dWi: Tensor;
-  readonly dbi: Tensor;
-  readonly dWc: Tensor;
-  readonly dbc: Tensor;
-  readonly dWo: Tensor;
-  readonly dbo: Tensor;
-}
-
-/** The parameters' gradients by the names of the parameters. */
-export function lstmGradientWeights(d: Omit<LstmGradients, 'dx' | 'da0' | 'dc0'>) {
-  return lstmWeights({ Wf: d.dWf, bf: d.dbf, Wi: d.dWi, bi: d.dbi, Wc: d.dWc, bc: d.dbc, Wo: d.dWo, bo: d.dbo });
 }
 
 /** What the forward pass kept: states and gates, each (n_a, m, T_x), and what it was given. */
@@ -81,20 +82,20 @@ export interface LstmCaches extends GateTensors {
   readonly parameters: LstmParameters;
 }
 
-/** Memory of the backward pass, each (n_a, m). */
+/** Memory of the backward pass: dz• (n_a, m, T_c), whose T_c is the length of a chunk; the others (n_a, m). */
 export interface LstmScratch {
   readonly da_next: Tensor;
   readonly dc_next: Tensor;
+  readonly tanh_c: Tensor;
   readonly dzf: Tensor;
   readonly dzi: Tensor;
   readonly dzc: Tensor;
   readonly dzo: Tensor;
-  readonly tanh_c: Tensor;
 }
 
-/** The part of the scratch that one cell works in. */
-export function lstmCellScratch({ dzf, dzi, dzc, dzo, tanh_c }: Omit<LstmScratch, 'da_next' | 'dc_next'>) {
-  return { dzf: dzf.data, dzi: dzi.data, dzc: dzc.data, dzo: dzo.data, tanh_c: tanh_c.data };
+function dzAt({ dzf, dzi, dzc, dzo }: LstmScratch, from: number, to: number): GateGradients {
+  const range = (dz: Tensor) => timeRange(dz, from, to);
+  return { dzf: range(dzf), dzi: range(dzi), dzc: range(dzc), dzo: range(dzo) };
 }
 
 /**
@@ -102,6 +103,9 @@ export function lstmCellScratch({ dzf, dzi, dzc, dzo, tanh_c }: Omit<LstmScratch
  *
  *     da_next(t) = da[:, :, t] + da_prev(t + 1)
  *     dc_next(t) = dc[:, :, t] + dc_prev(t + 1)
+ *
+ * Time is walked in chunks: within one, only what is carried goes step by step; its gradients of the input and of
+ * the parameters are then one product each.
  *
  * @param gradients written; zero when it arrives
  * @param da        gradient of the loss by each hidden state, (n_a, m, T_da); T_da ≤ T_x, and the sequence ends there
@@ -117,36 +121,29 @@ export function lstmBackward(
   caches: LstmCaches,
   steps: number,
 ): void {
-  const weights = lstmWeights(caches.parameters);
-  const dWeights = lstmGradientWeights(gradients);
-  const [at, ct, xt] = [timeSteps(caches.a), timeSteps(caches.c), timeSteps(caches.x)];
-  const [dat, dct, dxt] = [timeSteps(da), dc && timeSteps(dc), timeSteps(gradients.dx)];
-  const gatesAt = gateSteps(caches);
-  const cellScratch = lstmCellScratch(scratch);
-  const [da_next, dc_next] = [scratch.da_next.data, scratch.dc_next.data];
+  const weights = lstmWeights(kernels, caches.parameters);
+  const dWeights = lstmWeightGradients(gradients);
+  const [da_next, dc_next, tanh_c] = [scratch.da_next.data, scratch.dc_next.data, scratch.tanh_c.data];
+  const chunk = stepsOf(scratch.dzf);
   // Each step hands da_prev and dc_prev back here, and step 0 leaves da0 and dc0.
   const [da_prev, dc_prev] = [gradients.da0.data, gradients.dc0.data];
 
-  for (let t = dat.length - 1; t >= 0; t--) {
-    addCarried(da_next, dat[t], da_prev, t, steps);
-    addCarried(dc_next, dct?.[t], dc_prev, t, steps);
-    const a_prev = t === 0 ? caches.a0.data : at[t - 1];
-    const c_prev = t === 0 ? caches.c0.data : ct[t - 1];
-    lstmCellBackward(
-      kernels,
-      dxt[t],
-      da_prev,
-      dc_prev,
-      dWeights,
-      cellScratch,
-      da_next,
-      dc_next,
-      weights,
-      ct[t],
-      gatesAt(t),
-      xt[t],
-      a_prev,
-      c_prev,
-    );
+  for (let end = stepsOf(da); end > 0; end -= chunk) {
+    const start = Math.max(0, end - chunk);
+    for (let t = end - 1; t >= start; t--) {
+      addCarried(da_next, timeStep(da, t), da_prev, t, steps);
+      addCarried(dc_next, dc && timeStep(dc, t), dc_prev, t, steps);
+      const dz = dzAt(scratch, t - start, t - start + 1);
+      const c_prev = t === 0 ? caches.c0.data : timeStep(caches.c, t - 1);
+      const gates = gatesAt(caches, t, t + 1);
+      const c_next = timeStep(caches.c, t);
+      recurBackward(kernels, da_prev, dc_prev, dz, tanh_c, da_next, dc_next, weights, c_next, gates, c_prev);
+    }
+    const dzs = dzAt(scratch, 0, end - start);
+    const [dxs, xs] = [timeRange(gradients.dx, start, end), timeRange(caches.x, start, end)];
+    projectInputBackward(kernels, dxs, dWeights, dzs, weights, xs);
+    forEachGate(dWeights, dzs, ({ dWa }, dz) => {
+      addPastOuterProducts(kernels, dWa, dz, start, end, caches.a, caches.a0);
+    });
   }
 }

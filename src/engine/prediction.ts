@@ -12,6 +12,6 @@ import { matrix } from './layout.js';
  */
 export function predict(kernels: Kernels, y: Tensor, W: Tensor, b: Tensor, a: Tensor): void {
   kernels.fillRows(y.data, b.data);
-  kernels.addProduct(y.data, matrix(W), a.data);
+  kernels.addProduct(y.data, kernels.factor(matrix(W)), a.data);
   kernels.softmaxRows(y.data, b.data.length);
 }

@@ -1,4 +1,4 @@
-import type { Kernels, Matrix } from '../kernels/kernels.js';
+import type { Factor, Kernels, Matrix } from '../kernels/kernels.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { matrix } from './layout.js';
 
@@ -9,21 +9,34 @@ export interface RnnParameters {
   readonly ba: Tensor;
 }
 
-/** The parameters as the cell multiplies with them; their gradients have the same form. */
+/** The parameters as the cell multiplies with them. */
 export interface RnnWeights {
-  readonly Wax: Matrix; //      (n_a, n_x)
-  readonly Waa: Matrix; //      (n_a, n_a)
+  readonly Wax: Factor; //      (n_a, n_x)
+  readonly Waa: Factor; //      (n_a, n_a)
   readonly ba: Float64Array; // (n_a)
 }
 
-export function rnnWeights({ Wax, Waa, ba }: RnnParameters): RnnWeights {
-  return { Wax: matrix(Wax), Waa: matrix(Waa), ba: ba.data };
+export function rnnWeights(kernels: Kernels, { Wax, Waa, ba }: RnnParameters): RnnWeights {
+  return { Wax: kernels.factor(matrix(Wax)), Waa: kernels.factor(matrix(Waa)), ba: ba.data };
+}
+
+/** The gradients of the parameters, which time steps and examples are added up in. */
+export interface RnnWeightGradients {
+  readonly dWax: Matrix; //      (n_a, n_x)
+  readonly dWaa: Matrix; //      (n_a, n_a)
+  readonly dba: Float64Array; // (n_a)
+}
+
+export function rnnWeightGradients(d: { dWax: Tensor; dWaa: Tensor; dba: Tensor }): RnnWeightGradients {
+  return { dWax: matrix(d.dWax), dWaa: matrix(d.dWaa), dba: d.dba.data };
 }
 
 /**
  * One time step forward.
  *
  *     a_next = tanh(Waa·a_prev + Wax·xt + ba)
+ *
+ * The part that knows no past comes first, so that a sequence can compute it for many time steps at once.
  *
  * @param a_next (m, n_a), written
  * @param xt     (m, n_x)
@@ -36,10 +49,19 @@ export function rnnCellForward(
   xt: Float64Array,
   a_prev: Float64Array,
 ): void {
-  const { Wax, Waa, ba } = weights;
-  kernels.fillRows(a_next, ba);
+  projectInput(kernels, a_next, weights, xt);
+  recur(kernels, a_next, weights, a_prev);
+}
+
+/** u = Wax·xt + ba, for the examples of one time step or of many */
+export function projectInput(kernels: Kernels, u: Float64Array, { Wax, ba }: RnnWeights, xt: Float64Array): void {
+  kernels.fillRows(u, ba);
+  kernels.addProduct(u, Wax, xt);
+}
+
+/** a_next = tanh(Waa·a_prev + u), where a_next holds u when it arrives */
+export function recur(kernels: Kernels, a_next: Float64Array, { Waa }: RnnWeights, a_prev: Float64Array): void {
   kernels.addProduct(a_next, Waa, a_prev);
-  kernels.addProduct(a_next, Wax, xt);
   kernels.tanh(a_next);
 }
 
@@ -61,7 +83,7 @@ export function rnnCellBackward(
   kernels: Kernels,
   dxt: Float64Array,
   da_prev: Float64Array,
-  gradients: RnnWeights,
+  gradients: RnnWeightGradients,
   dz: Float64Array,
   da_next: Float64Array,
   weights: RnnWeights,
@@ -69,14 +91,36 @@ export function rnnCellBackward(
   xt: Float64Array,
   a_prev: Float64Array,
 ): void {
+  recurBackward(kernels, da_prev, dz, da_next, weights, a_next);
+  projectInputBackward(kernels, dxt, gradients, dz, weights, xt);
+  kernels.addOuterProducts(gradients.dWaa, dz, a_prev);
+}
+
+/** dz = da_next ∘ (1 − a_next²), da_prev = Waaᵀ·dz */
+export function recurBackward(
+  kernels: Kernels,
+  da_prev: Float64Array,
+  dz: Float64Array,
+  da_next: Float64Array,
+  { Waa }: RnnWeights,
+  a_next: Float64Array,
+): void {
   for (let i = 0; i < dz.length; i++) dz[i] = da_next[i] * (1 - a_next[i] * a_next[i]);
-
-  dxt.fill(0);
-  kernels.addTransposedProduct(dxt, weights.Wax, dz);
   da_prev.fill(0);
-  kernels.addTransposedProduct(da_prev, weights.Waa, dz);
+  kernels.addTransposedProduct(da_prev, Waa, dz);
+}
 
-  kernels.addOuterProducts(gradients.Wax, dz, xt);
-  kernels.addOuterProducts(gradients.Waa, dz, a_prev);
-  kernels.addRows(gradients.ba, dz);
+/** dxt = Waxᵀ·dz, dWax += dz·xtᵀ, dba += Σ_m dz, for the examples of one time step or of many */
+export function projectInputBackward(
+  kernels: Kernels,
+  dxt: Float64Array,
+  { dWax, dba }: RnnWeightGradients,
+  dz: Float64Array,
+  { Wax }: RnnWeights,
+  xt: Float64Array,
+): void {
+  dxt.fill(0);
+  kernels.addTransposedProduct(dxt, Wax, dz);
+  kernels.addOuterProducts(dWax, dz, xt);
+  kernels.addRows(dba, dz);
 }

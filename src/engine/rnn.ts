@@ -1,22 +1,29 @@
-import type { Kernels } from '../kernels/kernels.js';
+import type { Kernels, Matrix } from '../kernels/kernels.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { timeSteps } from './layout.js';
-import { type RnnParameters, rnnCellBackward, rnnCellForward, rnnWeights } from './rnn-cell.js';
+import { stepsOf, timeRange, timeStep } from './layout.js';
+import {
+  projectInput,
+  projectInputBackward,
+  type RnnParameters,
+  recur,
+  recurBackward,
+  rnnWeightGradients,
+  rnnWeights,
+} from './rnn-cell.js';
 import { addCarried } from './truncation.js';
 
 /**
- * The cell at t = 0 … T_x − 1, starting from a0.
+ * The cell at t = 0 … T_x − 1, starting from a0. What the input gives to all time steps is one product.
  *
  * @param a  hidden states, (n_a, m, T_x), written. With fewer time steps than x, the sequence ends there.
  * @param x  input, (n_x, m, T_x)
  * @param a0 initial hidden state, (n_a, m)
  */
 export function rnnForward(kernels: Kernels, a: Tensor, parameters: RnnParameters, x: Tensor, a0: Tensor): void {
-  const weights = rnnWeights(parameters);
-  const [at, xt] = [timeSteps(a), timeSteps(x)];
-  for (let t = 0; t < at.length; t++) {
-    rnnCellForward(kernels, at[t], weights, xt[t], t === 0 ? a0.data : at[t - 1]);
-  }
+  const weights = rnnWeights(kernels, parameters);
+  const T = stepsOf(a);
+  projectInput(kernels, a.data, weights, timeRange(x, 0, T));
+  for (let t = 0; t < T; t++) recur(kernels, timeStep(a, t), weights, t === 0 ? a0.data : timeStep(a, t - 1));
 }
 
 /** Gradients of a sequence: dx (n_x, m, T_da), da0 (n_a, m), and one for each parameter, of its shape. */
@@ -41,8 +48,11 @@ export interface RnnCaches {
  *
  *     da_next(t) = da[:, :, t] + da_prev(t + 1)
  *
+ * Time is walked in chunks: within one, only what is carried goes step by step; its gradients of the input and of
+ * the parameters are then one product each.
+ *
  * @param gradients written; zero when it arrives
- * @param scratch   da_next and dz, each (n_a, m)
+ * @param scratch   da_next (n_a, m), and dz (n_a, m, T_c), whose T_c is the length of a chunk
  * @param da        gradient of the loss by each hidden state, (n_a, m, T_da); T_da ≤ T_x, and the sequence ends there
  * @param steps     bptt_steps: what is carried is dropped at every multiple of it; Infinity drops nothing
  */
@@ -54,16 +64,42 @@ export function rnnBackward(
   caches: RnnCaches,
   steps: number,
 ): void {
-  const weights = rnnWeights(caches.parameters);
-  const dWeights = rnnWeights({ Wax: gradients.dWax, Waa: gradients.dWaa, ba: gradients.dba });
-  const [at, xt, dat, dxt] = [timeSteps(caches.a), timeSteps(caches.x), timeSteps(da), timeSteps(gradients.dx)];
-  const [da_next, dz] = [scratch.da_next.data, scratch.dz.data];
+  const weights = rnnWeights(kernels, caches.parameters);
+  const dWeights = rnnWeightGradients(gradients);
+  const chunk = stepsOf(scratch.dz);
+  const da_next = scratch.da_next.data;
   // Each step hands da_prev back here, and step 0 leaves da0.
   const da_prev = gradients.da0.data;
 
-  for (let t = dat.length - 1; t >= 0; t--) {
-    addCarried(da_next, dat[t], da_prev, t, steps);
-    const a_prev = t === 0 ? caches.a0.data : at[t - 1];
-    rnnCellBackward(kernels, dxt[t], da_prev, dWeights, dz, da_next, weights, at[t], xt[t], a_prev);
+  for (let end = stepsOf(da); end > 0; end -= chunk) {
+    const start = Math.max(0, end - chunk);
+    for (let t = end - 1; t >= start; t--) {
+      addCarried(da_next, timeStep(da, t), da_prev, t, steps);
+      recurBackward(kernels, da_prev, timeStep(scratch.dz, t - start), da_next, weights, timeStep(caches.a, t));
+    }
+    const dzs = timeRange(scratch.dz, 0, end - start);
+    const [dxs, xs] = [timeRange(gradients.dx, start, end), timeRange(caches.x, start, end)];
+    projectInputBackward(kernels, dxs, dWeights, dzs, weights, xs);
+    addPastOuterProducts(kernels, dWeights.dWaa, dzs, start, end, caches.a, caches.a0);
   }
+}
+
+/**
+ * dWaa += Σ_t dz(t)·a_prev(t)ᵀ for start ≤ t < end, where a_prev(t) is a(t − 1), and a0 at t = 0.
+ *
+ * @param dz the time steps start … end − 1 as rows
+ */
+export function addPastOuterProducts(
+  kernels: Kernels,
+  dW: Matrix,
+  dz: Float64Array,
+  start: number,
+  end: number,
+  a: Tensor,
+  a0: Tensor,
+): void {
+  const first = start === 0 ? a0.data.length : 0; // what belongs to step 0
+  if (first > 0) kernels.addOuterProducts(dW, dz.subarray(0, first), a0.data);
+  const past = timeRange(a, Math.max(start, 1) - 1, end - 1);
+  if (past.length > 0) kernels.addOuterProducts(dW, dz.subarray(first), past);
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import accepts from '@fastify/accepts';
 import { type FastifyInstance, fastify, LogController } from 'fastify';
+import Negotiator from 'negotiator';
 import type { Logger } from 'pino';
 import type { Pool } from '../compute/pool.js';
 import type { Config } from '../config.js';
@@ -14,7 +14,7 @@ import { computeRoutes } from './routes/compute.js';
 import { healthRoutes } from './routes/health.js';
 
 export interface AppOptions {
-  readonly config: Pick<Config, 'BODY_LIMIT'>;
+  readonly config: Pick<Config, 'BODY_LIMIT' | 'REQUEST_TIMEOUT'>;
   readonly pool: Pool;
   readonly logger: Logger;
 }
@@ -27,7 +27,14 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
     requestIdHeader: false,
     genReqId: ({ headers }) => wellFormedId(headers['x-request-id']) ?? randomUUID(),
     return503OnClosing: false, // while it drains, the lifecycle plugin answers
-    clientErrorHandler: refuseMalformedHttp,
+    requestTimeout: config.REQUEST_TIMEOUT,
+    // Node exchanges the two limits where that of the headers is the longer one.
+    http: {
+      headersTimeout: Math.min(60_000, config.REQUEST_TIMEOUT),
+      connectionsCheckingInterval: Math.min(5000, config.REQUEST_TIMEOUT),
+    },
+    forceCloseConnections: true, // the lifecycle plugin has waited for what counts
+    clientErrorHandler: refuseMalformedHttp(logger),
     frameworkErrors: refuseBadPath,
   }) as unknown as FastifyInstance;
 
@@ -38,6 +45,7 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
     reply.header('x-request-id', request.id);
   });
   app.addHook('onSend', async (_request, reply) => {
+    if (app.isDraining()) reply.header('connection', 'close');
     const stages = Object.entries(reply.stages ?? { total: reply.elapsedTime });
     reply.header('server-timing', stages.map(([stage, ms]) => `${stage};dur=${ms.toFixed(3)}`).join(', '));
   });
@@ -54,18 +62,23 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
     request.log.info(line, 'request answered');
   });
   await app.register(lifecyclePlugin);
-  await app.register(accepts);
   app.addHook('onRequest', async (request) => {
-    if (!request.routeOptions.config.computes || request.accepts().type(['application/json'])) return;
-    const accept = request.headers.accept;
+    const { accept = '*/*' } = request.headers;
+    if (!request.routeOptions.config.computes || takesJson(accept)) return;
     throw new Problem('not-acceptable', `the service answers application/json, but Accept is ${accept}`);
   });
   await app.register(bodyPlugin, { limit: config.BODY_LIMIT });
   await app.register(openapiPlugin);
-  await app.register(aboutRoutes);
+  await app.register(aboutRoutes, { pool });
   await app.register(healthRoutes, { pool });
   await app.register(computeRoutes, { pool });
   return app;
+}
+
+/** Does the Accept header allow application/json? Parameters of a type, such as a charset, make no difference. */
+function takesJson(accept: string): boolean {
+  const types = accept.replace(/;(?!\s*q=)[^;,]*/gi, '');
+  return new Negotiator({ headers: { accept: types } }).mediaType(['application/json']) !== undefined;
 }
 
 /** A caller's id is taken over if it can stand in a header and a log line as it is. */

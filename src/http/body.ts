@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { Problem } from './problems.js';
@@ -9,6 +9,14 @@ import { Problem } from './problems.js';
  */
 export const bodyPlugin = fp(
   async (app: FastifyInstance, { limit }: { limit: number }) => {
+    // A client that asks before it sends is told at once that its body is too large.
+    app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+      if (!(Number(request.headers['content-length']) > limit)) {
+        delete request.headers.expect;
+        response.writeContinue();
+      }
+      app.server.emit('request', request, response);
+    });
     app.removeAllContentTypeParsers();
     app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
       checkEncoding(request);
@@ -34,7 +42,7 @@ const FIRST_BYTES = 64 * 1024;
 
 /**
  * All bytes of the payload in one piece of memory that doubles as it fills. A body over the limit is refused as
- * soon as that is known; the rest of it is read and forgotten, so that the client gets to see the answer.
+ * soon as that is known; the error handler reads the rest of it.
  */
 async function collect(
   request: FastifyRequest,

@@ -1,26 +1,34 @@
-import { STATUS_CODES } from 'node:http';
+import { randomUUID } from 'node:crypto';
+import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
+import type { Logger } from 'pino';
 import { PROBLEM_TYPE, Problem, problemBody, problemKinds } from './problems.js';
 
 /** Answers every error as a problem, whoever found it: a route, Fastify, or Node's HTTP parser. */
 export const errorsPlugin = fp(
   async (app: FastifyInstance) => {
-    app.setErrorHandler((error: FastifyError | Problem, request, reply) => sendError(error, request, reply));
-    app.setNotFoundHandler((request, reply) => sendError(nothingHere(app, request), request, reply));
+    app.setErrorHandler(async (error: FastifyError | Problem, request, reply) => {
+      await readRest(request.raw);
+      return sendError(error, request, reply);
+    });
+    app.setNotFoundHandler(async (request, reply) => {
+      await readRest(request.raw);
+      return sendError(nothingHere(app, request), request, reply);
+    });
   },
   { name: 'errors' },
 );
 
 /** Sends an error. One that nobody expected becomes `internal`, and its stack goes to the log alone. */
-function sendError(error: FastifyError | Problem, request: FastifyRequest, reply: FastifyReply): void {
+function sendError(error: FastifyError | Problem, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const problem = error instanceof Problem ? error : fromFramework(error);
   if (problem.code === 'internal') request.log.error({ err: error }, 'request failed');
   const { status } = problemKinds[problem.code];
   const body = problemBody(problem, pathOf(request), request.id);
   // As bytes: Fastify would add a charset to the type of a text, which this type does not have.
-  reply
+  return reply
     .code(status)
     .headers(problem.headers)
     .header('content-type', PROBLEM_TYPE)
@@ -43,6 +51,12 @@ function fromFramework(error: FastifyError): Problem {
     case 'ECONNRESET':
       return new Problem('invalid-http', 'the connection closed before the body was complete');
     default:
+      if (error.statusCode === 403 || error.statusCode === 404 || error.statusCode === 414) {
+        return new Problem('not-found', 'there is nothing at this path; the paths are listed at /openapi.json');
+      }
+      if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
+        return new Problem('invalid-http', 'the request is not one the service understands');
+      }
       return new Problem('internal', 'the service failed; the request_id finds the reason in its log');
   }
 }
@@ -61,22 +75,41 @@ function pathOf(request: FastifyRequest): string {
   return request.url.split('?', 1)[0].slice(0, 256);
 }
 
+/** How long a refused body is read on: most clients look for an answer only when they have sent everything. */
+const REST_MS = 10_000;
+
+/** Reads the rest of a body and forgets it. A client that waits to be told to continue sends none. */
+async function readRest(request: IncomingMessage): Promise<void> {
+  if (request.complete || request.destroyed || request.headers.expect !== undefined) return;
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, REST_MS);
+    request.once('close', resolve).once('end', resolve).resume();
+    request.once('close', () => clearTimeout(timer)).once('end', () => clearTimeout(timer));
+  });
+}
+
 /** What is not even HTTP never becomes a request: the answer is written to the socket. */
-export function refuseMalformedHttp(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const problem = malformed(error.code);
-  const { status } = problemKinds[problem.code];
-  const body = JSON.stringify(problemBody(problem, '', ''));
-  const head = [
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
-    `content-type: ${PROBLEM_TYPE}`,
-    `content-length: ${Buffer.byteLength(body)}`,
-    'connection: close',
-  ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+export function refuseMalformedHttp(logger: Logger) {
+  return (error: Error & { code?: string }, socket: Socket): void => {
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const problem = malformed(error.code);
+    const { status } = problemKinds[problem.code];
+    const id = randomUUID();
+    const body = JSON.stringify(problemBody(problem, '', id));
+    const head = [
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+      `content-type: ${PROBLEM_TYPE}`,
+      `content-length: ${Buffer.byteLength(body)}`,
+      `x-request-id: ${id}`,
+      'server-timing: total;dur=0',
+      'connection: close',
+    ];
+    socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+    logger.info({ reqId: id, status, code: error.code }, 'request refused');
+  };
 }
 
 function malformed(code: string | undefined): Problem {

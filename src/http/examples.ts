@@ -1,4 +1,5 @@
-import { answer } from '../compute/worker.js';
+import { answer } from '../compute/answer.js';
+import { reference } from '../kernels/reference.js';
 import type { Operation } from '../operations/operation.js';
 import { operations } from '../operations/operations.js';
 import { shapeIn } from '../tensor/shapes.js';
@@ -10,8 +11,9 @@ export interface Example {
   readonly answer: Record<string, unknown>;
 }
 
-/** Small and all different, so that no two axes can be mistaken for each other. */
-const DIMS = { n_x: 3, n_a: 2, n_y: 2, m: 1, T_x: 4, T_da: 4 };
+/** Small, and the axes of one tensor of different lengths, so that they cannot be mistaken for each other. */
+const SIZES: Readonly<Record<string, number>> = { n_x: 3, m: 1, T_x: 4, T_da: 4 };
+const OTHER_SIZE = 2;
 
 const known = new Map<string, Example>();
 
@@ -21,7 +23,12 @@ export function exampleOf(operation: Operation): Example {
   if (before) return before;
   const request = exampleGroup(operation.request, new Decimals(operation.path));
   const body = new TextEncoder().encode(JSON.stringify(request));
-  const outcome = answer({ operation: operation.id, body, workLimit: Number.POSITIVE_INFINITY, handedOver: 0 });
+  const outcome = answer(reference, {
+    operation: operation.id,
+    body,
+    workLimit: Number.POSITIVE_INFINITY,
+    handedOver: 0,
+  });
   if (!outcome.ok) throw new Error(`the example of ${operation.id} does not run: ${outcome.faults[0].detail}`);
   const example = { request, answer: JSON.parse(new TextDecoder().decode(outcome.body)) };
   known.set(operation.id, example);
@@ -51,7 +58,8 @@ function answeredGroup(group: GroupMember, name: string): unknown {
 }
 
 function exampleTensor(member: TensorMember, decimals: Decimals): unknown {
-  const shape = shapeIn(DIMS, member) ?? [];
+  const sizes = member.dims.flatMap(({ terms }) => terms.map((term) => [term, SIZES[term] ?? OTHER_SIZE]));
+  const shape = shapeIn(Object.fromEntries(sizes), member) ?? [];
   const nest = (axis: number): unknown =>
     axis === shape.length ? decimals.next() : Array.from({ length: shape[axis] }, () => nest(axis + 1));
   return nest(0);

@@ -14,33 +14,44 @@ declare module 'fastify' {
   }
 }
 
+/** How long a body that is on its way when the drain begins may take to arrive, in milliseconds. */
+const ARRIVAL_MS = 5000;
+
 /** Counts the requests that compute, so that the process can stop without losing one. */
 export const lifecyclePlugin = fp(
   async (app: FastifyInstance) => {
-    let running = 0;
+    const arriving = new Set<object>();
+    const running = new Set<object>();
     let draining = false;
-    let idle: (() => void) | undefined;
+    let waiting: (() => void) | undefined;
+    const isIdle = () => running.size === 0 && arriving.size === 0;
 
     app.decorate('isDraining', () => draining);
     app.decorate('drain', async () => {
       draining = true;
-      if (running > 0) {
-        await new Promise<void>((resolve) => {
-          idle = resolve;
-        });
-      }
+      if (isIdle()) return;
+      await new Promise<void>((resolve) => {
+        waiting = resolve;
+        setTimeout(() => {
+          arriving.clear(); // what has not arrived by now is not waited for
+          if (isIdle()) resolve();
+        }, ARRIVAL_MS).unref();
+      });
     });
 
     app.addHook('onRequest', async (request, reply) => {
-      if (draining) reply.header('connection', 'close');
       if (!request.routeOptions.config.computes) return;
       if (draining) throw new Problem('draining', 'the service is stopping and takes nothing new');
-      running++;
+      arriving.add(request);
       // 'close' comes once in every case: after the answer, or when the client has left.
       reply.raw.once('close', () => {
-        running--;
-        if (running === 0) idle?.();
+        arriving.delete(request);
+        running.delete(request);
+        if (isIdle()) waiting?.();
       });
+    });
+    app.addHook('preHandler', async (request) => {
+      if (arriving.delete(request)) running.add(request);
     });
   },
   { name: 'lifecycle' },

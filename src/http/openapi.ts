@@ -36,11 +36,7 @@ export const openapiPlugin = fp(
           license: { name: 'MIT' },
         },
         servers: [{ url: '/', description: 'this instance' }],
-        tags: [
-          { name: 'RNN', description: 'The plain recurrent network' },
-          { name: 'LSTM', description: 'Long short-term memory' },
-          { name: 'Service', description: 'The service itself' },
-        ],
+        tags: [...new Set(operations.map(({ tag }) => tag)), 'Service'].map((name) => ({ name })),
       },
       transformObject: (document) => withRequestExamples('openapiObject' in document ? document.openapiObject : {}),
       refResolver: {

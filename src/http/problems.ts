@@ -13,7 +13,8 @@ type HttpCode =
   | 'headers-too-large'
   | 'queue-full'
   | 'internal'
-  | 'draining';
+  | 'draining'
+  | 'overloaded';
 
 export type ProblemCode = RefusalCode | HttpCode;
 
@@ -68,7 +69,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
   'request-timeout': {
     status: 408,
     title: 'The request came too slowly',
-    meaning: 'The request was not complete in time.',
+    meaning: 'The request was not complete within REQUEST_TIMEOUT milliseconds.',
     operation: true,
   },
   'payload-too-large': {
@@ -81,7 +82,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     status: 413,
     title: 'The request asks for too much',
     meaning:
-      'The tensors of the request, its answer and what is computed between take more memory than one request may (WORK_LIMIT); both are named.',
+      'The tensors of the request, what is computed from them and the text of the answer take more memory than one request may (WORK_LIMIT); both are named.',
     operation: true,
   },
   'unsupported-media-type': {
@@ -135,6 +136,13 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     meaning: 'This instance finishes what it has begun and takes nothing new. Another one can, or this one later.',
     retryAfter: 1,
     operation: true,
+  },
+  overloaded: {
+    status: 503,
+    title: 'The service cannot take work',
+    meaning: 'No worker is alive at the moment; they are being replaced. Try again after Retry-After seconds.',
+    retryAfter: 1,
+    operation: false,
   },
 };
 

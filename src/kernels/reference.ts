@@ -1,10 +1,15 @@
-import type { Kernels, Matrix } from './kernels.js';
+import type { Factor, Kernels, Matrix } from './kernels.js';
 
 /**
  * The kernels in plain TypeScript: every sum in the order it is written down, nothing blocked or unrolled.
  * They are the oracle for any faster build.
  */
 export const reference: Kernels = {
+  tier: 'scalar',
+  reserve: () => (length) => new Float64Array(length),
+  elementsFor: (length) => length,
+  elementsForFactor: () => 0,
+  factor: (matrix) => ({ matrix }),
   fillRows,
   addProduct,
   addTransposedProduct,
@@ -19,8 +24,8 @@ function fillRows(out: Float64Array, row: Float64Array): void {
   for (let start = 0; start < out.length; start += row.length) out.set(row, start);
 }
 
-function addProduct(out: Float64Array, W: Matrix, v: Float64Array): void {
-  const { data, offset, rows, columns, stride } = W;
+function addProduct(out: Float64Array, { matrix }: Factor, v: Float64Array): void {
+  const { data, offset, rows, columns, stride } = matrix;
   const m = v.length / columns;
   for (let j = 0; j < m; j++) {
     for (let i = 0; i < rows; i++) {
@@ -32,8 +37,8 @@ function addProduct(out: Float64Array, W: Matrix, v: Float64Array): void {
   }
 }
 
-function addTransposedProduct(out: Float64Array, W: Matrix, v: Float64Array): void {
-  const { data, offset, rows, columns, stride } = W;
+function addTransposedProduct(out: Float64Array, { matrix }: Factor, v: Float64Array): void {
+  const { data, offset, rows, columns, stride } = matrix;
   const m = v.length / rows;
   for (let j = 0; j < m; j++) {
     for (let i = 0; i < rows; i++) {
@@ -65,18 +70,28 @@ function addRows(db: Float64Array, dz: Float64Array): void {
 
 /**
  * σ(z) = 1 / (1 + e^−z). The exponential is taken of −|z|, so it never overflows: σ(−745) is the smallest
- * denormal rather than 0, and σ of a very large |z| is exactly 0 or 1.
+ * denormal rather than 0, and σ of a very large |z| is exactly 0 or 1. At most 2 units in the last place off.
  */
 function sigmoid(v: Float64Array): void {
   for (let i = 0; i < v.length; i++) {
     const z = v[i];
     const e = Math.exp(-Math.abs(z));
-    v[i] = z < 0 ? e / (1 + e) : 1 / (1 + e);
+    const sum = 1 + e;
+    const y = z < 0 ? e / sum : 1 / sum;
+    v[i] = y - (y * (e - (sum - 1))) / sum; // what rounding the sum left out
   }
 }
 
+/** tanh(z) = t / (t + 2) with the sign of z, where t = e^(2|z|) − 1. At most 2 units in the last place off. */
 function tanh(v: Float64Array): void {
-  for (let i = 0; i < v.length; i++) v[i] = Math.tanh(v[i]);
+  for (let i = 0; i < v.length; i++) {
+    const z = v[i];
+    const t = Math.expm1(2 * Math.min(Math.abs(z), 20));
+    const sum = t + 2;
+    const y = t / sum;
+    const size = y - (y * (t - (sum - 2))) / sum;
+    v[i] = z < 0 || Object.is(z, -0) ? -size : size;
+  }
 }
 
 /** The row's maximum is subtracted first: e^0 = 1 is then the largest term, and logits thousands apart are fine. */

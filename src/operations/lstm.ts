@@ -1,5 +1,6 @@
-import { lstmBackward, lstmCellScratch, lstmForward, lstmGradientWeights } from '../engine/lstm.js';
-import { lstmCellBackward, lstmCellForward, lstmWeights } from '../engine/lstm-cell.js';
+import { chunkSteps } from '../engine/chunk.js';
+import { lstmBackward, lstmForward } from '../engine/lstm.js';
+import { lstmCellBackward, lstmCellForward, lstmWeightGradients, lstmWeights } from '../engine/lstm-cell.js';
 import { predict } from '../engine/prediction.js';
 import { group, optional, tensor } from '../tensor/signature.js';
 import { operation } from './operation.js';
@@ -23,19 +24,15 @@ const parameters = group(
   { together: [['Wy', 'by']] },
 );
 
-const cellGates = {
-  ft: tensor('n_a m', 'forget gate'),
-  it: tensor('n_a m', 'update gate'),
-  cct: tensor('n_a m', 'candidate'),
-  ot: tensor('n_a m', 'output gate'),
-};
-
 const cellCache = group('LstmCellCache', 'what the backward step needs; goes back as it came', {
   a_next: tensor('n_a m', 'hidden state after the step'),
   c_next: tensor('n_a m', 'memory state after the step'),
   a_prev: tensor('n_a m', 'hidden state before the step'),
   c_prev: tensor('n_a m', 'memory state before the step'),
-  ...cellGates,
+  ft: tensor('n_a m', 'forget gate'),
+  it: tensor('n_a m', 'update gate'),
+  cct: tensor('n_a m', 'candidate'),
+  ot: tensor('n_a m', 'output gate'),
   xt: tensor('n_x m', 'input of the step'),
   parameters,
 });
@@ -64,13 +61,14 @@ const parameterGradients = {
   dbo: tensor('n_a 1', 'gradient of bo'),
 };
 
-const cellScratch = {
-  dzf: tensor('n_a m', "gradient of the forget gate's pre-activation"),
-  dzi: tensor('n_a m', "gradient of the update gate's pre-activation"),
-  dzc: tensor('n_a m', "gradient of the candidate's pre-activation"),
-  dzo: tensor('n_a m', "gradient of the output gate's pre-activation"),
+/** Scratch of the backward operations: dz• of as many time steps as the shape says. */
+const gateGradients = (shape: string) => ({
+  dzf: tensor(shape, "gradient of the forget gate's pre-activation"),
+  dzi: tensor(shape, "gradient of the update gate's pre-activation"),
+  dzc: tensor(shape, "gradient of the candidate's pre-activation"),
+  dzo: tensor(shape, "gradient of the output gate's pre-activation"),
   tanh_c: tensor('n_a m', 'tanh(c_next)'),
-};
+});
 
 export const lstmCellForwardOperation = operation({
   id: 'lstmCellForward',
@@ -95,7 +93,7 @@ export const lstmCellForwardOperation = operation({
   time: 'forward',
   run(kernels, { xt, a_prev, c_prev, parameters }, { a_next, c_next, yt_pred, cache }) {
     const gates = { ft: cache.ft.data, it: cache.it.data, cct: cache.cct.data, ot: cache.ot.data };
-    const weights = lstmWeights(parameters);
+    const weights = lstmWeights(kernels, parameters);
     lstmCellForward(kernels, a_next.data, c_next.data, gates, weights, xt.data, a_prev.data, c_prev.data);
     const { Wy, by } = parameters;
     if (yt_pred && Wy && by) predict(kernels, yt_pred, Wy, by, a_next);
@@ -122,21 +120,23 @@ export const lstmCellBackwardOperation = operation({
       ...parameterGradients,
     }),
   }),
-  scratch: cellScratch,
+  scratch: gateGradients('n_a m'),
   time: 'backward',
   run(kernels, { da_next, dc_next, cache }, { gradients }, scratch) {
     const { dxt, da_prev, dc_prev } = gradients;
     const { c_next, ft, it, cct, ot, xt, a_prev, c_prev, parameters } = cache;
+    const { dzf, dzi, dzc, dzo, tanh_c } = scratch;
     lstmCellBackward(
       kernels,
       dxt.data,
       da_prev.data,
       dc_prev.data,
-      lstmGradientWeights(gradients),
-      lstmCellScratch(scratch),
+      lstmWeightGradients(gradients),
+      { dzf: dzf.data, dzi: dzi.data, dzc: dzc.data, dzo: dzo.data },
+      tanh_c.data,
       da_next.data,
       dc_next.data,
-      lstmWeights(parameters),
+      lstmWeights(kernels, parameters),
       c_next.data,
       { ft: ft.data, it: it.data, cct: cct.data, ot: ot.data },
       xt.data,
@@ -169,8 +169,14 @@ export const lstmForwardOperation = operation({
   }),
   scratch: {
     c0: tensor('n_a m', 'initial memory state'),
-    gates: group('LstmGates', 'gates of one time step', cellGates),
+    gates: group('LstmGates', 'gates of a chunk of time steps, where no caches are asked for', {
+      ft: tensor('n_a m T_c', 'forget gates'),
+      it: tensor('n_a m T_c', 'update gates'),
+      cct: tensor('n_a m T_c', 'candidates'),
+      ot: tensor('n_a m T_c', 'output gates'),
+    }),
   },
+  letters: ({ m, T_x }) => ({ T_c: chunkSteps(m, T_x) }),
   when: { caches: (request) => request.caches === 'inline' },
   time: 'forward',
   run(kernels, { x, a0, parameters }, { a, y, c, caches }, { c0, gates }) {
@@ -228,8 +234,9 @@ export const lstmBackwardOperation = operation({
     ),
     da_next: tensor('n_a m', 'gradient of the hidden state of one time step'),
     dc_next: tensor('n_a m', 'gradient of the memory state of one time step'),
-    ...cellScratch,
+    ...gateGradients('n_a m T_c'),
   },
+  letters: ({ m, T_da }) => ({ T_c: chunkSteps(m, T_da) }),
   when: { forward: (request) => request.caches === undefined },
   time: 'backward',
   run(kernels, request, { gradients }, scratch) {
@@ -240,6 +247,7 @@ export const lstmBackwardOperation = operation({
       lstmForward(kernels, forward.a, forward.c, forward, parameters, x, a0, c0);
       caches = { ...forward, a0, c0, x, parameters };
     }
-    if (caches) lstmBackward(kernels, gradients, scratch, da, dc, caches, bptt_steps);
+    if (!caches) throw new Error('a request without a forward pass was not refused');
+    lstmBackward(kernels, gradients, scratch, da, dc, caches, bptt_steps);
   },
 });

@@ -20,22 +20,25 @@ export interface Operation {
   readonly answer: GroupMember;
   /** Tensors to work in, beside the answer's. */
   readonly scratch: GroupMember;
+  /** Letters beside those of the request that shapes of the scratch are written with. */
+  letters(dims: Dims): Dims;
   /** Members of the answer and the scratch that exist for some requests only. */
   readonly when: Readonly<Record<string, (request: Values) => boolean>>;
   /** In which direction the operation walks through time: what went wrong first is looked for that way. */
   readonly time: 'forward' | 'backward';
   /** Fills the answer. The tensors of answer and scratch are zero when it is called, if they are not the request's. */
-  run(kernels: Kernels, request: Values, answer: Values, scratch: Values, dims: Dims): void;
+  run(kernels: Kernels, request: Values, answer: Values, scratch: Values): void;
 }
 
 /** An operation whose engine call is typed by its own signature. */
 export interface OperationEntry<I extends Members, O extends Members, S extends Members>
-  extends Omit<Operation, 'request' | 'answer' | 'scratch' | 'when' | 'run'> {
+  extends Omit<Operation, 'request' | 'answer' | 'scratch' | 'letters' | 'when' | 'run'> {
   readonly request: GroupMember<I>;
   readonly answer: GroupMember<O>;
   readonly scratch?: S;
+  letters?(dims: Dims): Dims;
   readonly when?: Readonly<Record<string, (request: ValuesOf<I>) => boolean>>;
-  run(kernels: Kernels, request: ValuesOf<I>, answer: ValuesOf<O>, scratch: ValuesOf<S>, dims: Dims): void;
+  run(kernels: Kernels, request: ValuesOf<I>, answer: ValuesOf<O>, scratch: ValuesOf<S>): void;
 }
 
 /**
@@ -48,6 +51,7 @@ export function operation<I extends Members, O extends Members, S extends Member
   return {
     ...entry,
     scratch: group(`${entry.id}Scratch`, 'tensors to work in', entry.scratch ?? {}),
+    letters: entry.letters ?? (() => ({})),
     when: (entry.when ?? {}) as Operation['when'],
     run: entry.run as unknown as Operation['run'],
   };

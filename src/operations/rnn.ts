@@ -1,6 +1,7 @@
+import { chunkSteps } from '../engine/chunk.js';
 import { predict } from '../engine/prediction.js';
 import { rnnBackward, rnnForward } from '../engine/rnn.js';
-import { rnnCellBackward, rnnCellForward, rnnWeights } from '../engine/rnn-cell.js';
+import { rnnCellBackward, rnnCellForward, rnnWeightGradients, rnnWeights } from '../engine/rnn-cell.js';
 import { group, optional, tensor } from '../tensor/signature.js';
 import { operation } from './operation.js';
 import { bptt_steps, caches, dtype } from './options.js';
@@ -57,7 +58,7 @@ export const rnnCellForwardOperation = operation({
   }),
   time: 'forward',
   run(kernels, { xt, a_prev, parameters }, { a_next, yt_pred }) {
-    rnnCellForward(kernels, a_next.data, rnnWeights(parameters), xt.data, a_prev.data);
+    rnnCellForward(kernels, a_next.data, rnnWeights(kernels, parameters), xt.data, a_prev.data);
     const { Wya, by } = parameters;
     if (yt_pred && Wya && by) predict(kernels, yt_pred, Wya, by, a_next);
   },
@@ -86,8 +87,8 @@ export const rnnCellBackwardOperation = operation({
   run(kernels, { da_next, cache }, { gradients }, { dz }) {
     const { dxt, da_prev, dWax, dWaa, dba } = gradients;
     const { a_next, xt, a_prev, parameters } = cache;
-    const dWeights = rnnWeights({ Wax: dWax, Waa: dWaa, ba: dba });
-    const weights = rnnWeights(parameters);
+    const dWeights = rnnWeightGradients({ dWax, dWaa, dba });
+    const weights = rnnWeights(kernels, parameters);
     rnnCellBackward(
       kernels,
       dxt.data,
@@ -164,18 +165,20 @@ export const rnnBackwardOperation = operation({
   scratch: {
     a: optional(tensor('n_a m T_da', 'hidden states, where no caches are given')),
     da_next: tensor('n_a m', 'gradient of the hidden state of one time step'),
-    dz: tensor('n_a m', 'gradient of the pre-activation of one time step'),
+    dz: tensor('n_a m T_c', 'gradient of the pre-activation of a chunk of time steps'),
   },
+  letters: ({ m, T_da }) => ({ T_c: chunkSteps(m, T_da) }),
   when: { a: (request) => request.caches === undefined },
   time: 'backward',
   run(kernels, request, { gradients }, scratch) {
-    let { caches } = request;
     const { x, a0, parameters, da, bptt_steps = Number.POSITIVE_INFINITY } = request;
     const { a } = scratch;
+    let { caches } = request;
     if (a && x && a0 && parameters) {
       rnnForward(kernels, a, parameters, x, a0);
       caches = { a, a0, x, parameters };
     }
-    if (caches) rnnBackward(kernels, gradients, scratch, da, caches, bptt_steps);
+    if (!caches) throw new Error('a request without a forward pass was not refused');
+    rnnBackward(kernels, gradients, scratch, da, caches, bptt_steps);
   },
 });

@@ -1,12 +1,12 @@
 import type { GroupMember, Values } from './signature.js';
-import type { Tensor } from './tensor.js';
+import { elements, type Tensor } from './tensor.js';
 
 /**
  * Writes an answer as JSON: the members of the signature that have a value, in its order, tensors as nested
  * arrays. Numbers are the shortest digits that read back to the same float64, −0 as -0. Every number must be finite.
  */
 export function writeJson(signature: GroupMember, values: Values): Uint8Array<ArrayBuffer> {
-  const text = { bytes: new Uint8Array(longestGroup(signature, values)), at: 0 };
+  const text = { bytes: new Uint8Array(longestJson(signature, values)), at: 0 };
   writeGroup(text, signature, values);
   return text.bytes.subarray(0, text.at);
 }
@@ -56,25 +56,25 @@ function write(text: Text, ascii: string): void {
 const LONGEST_NUMBER = 26;
 
 /**
- * An upper bound of the bytes that `writeJson` writes. Room that is not written to costs no memory: the system
+ * An upper bound of the bytes that `writeJson` writes, from the shapes of the values alone. Room that is not written to costs no memory: the system
  * gives pages when they are touched.
  */
-function longestGroup(signature: GroupMember, values: Values): number {
+export function longestJson(signature: GroupMember, values: Values): number {
   let bytes = 2;
   for (const [name, member] of Object.entries(signature.members)) {
     const value = values[name];
     if (value === undefined) continue;
     bytes += name.length + 4;
     if (member.kind === 'tensor') bytes += longestTensor(value as Tensor);
-    else if (member.kind === 'group') bytes += longestGroup(member, value as Values);
+    else if (member.kind === 'group') bytes += longestJson(member, value as Values);
     else bytes += JSON.stringify(value).length;
   }
   return bytes;
 }
 
-function longestTensor({ shape, data }: Tensor): number {
+function longestTensor({ shape }: Tensor): number {
   let arrays = 1;
-  let bytes = data.length * LONGEST_NUMBER;
+  let bytes = elements(shape) * LONGEST_NUMBER;
   for (const count of shape) {
     bytes += 3 * arrays;
     arrays *= count;

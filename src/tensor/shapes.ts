@@ -8,7 +8,7 @@ import {
   type TensorMember,
   type Values,
 } from './signature.js';
-import { elements, rowMajor, type Shape, type Tensor, timeMajor } from './tensor.js';
+import { rowMajor, type Shape, type Tensor, timeMajor } from './tensor.js';
 
 /** What the letters stand for in one request: n_a = 5, … */
 export type Dims = Readonly<Record<string, number>>;
@@ -20,10 +20,10 @@ interface Binding {
 }
 
 /** A tensor of a request beside its description. */
-interface Placed {
+export interface Placed {
   readonly pointer: string;
   readonly member: TensorMember;
-  readonly shape: Shape;
+  readonly tensor: Tensor;
 }
 
 /**
@@ -34,7 +34,7 @@ interface Placed {
  */
 export function bindDims(signature: GroupMember, values: Values): Dims {
   const faults = new Faults();
-  const placed = [...tensorsOf(signature, values, '')].filter(({ pointer, member, shape }) => {
+  const placed = [...tensorsIn(signature, values)].filter(({ pointer, member, tensor: { shape } }) => {
     if (shape.length === member.dims.length) return true;
     const count = `${member.dims.length} ${member.dims.length === 1 ? 'dimension' : 'dimensions'}`;
     faults.add(pointer, `${pointer} has shape (${shape.join(', ')}), but ${symbolicShape(member)} has ${count}`);
@@ -42,14 +42,22 @@ export function bindDims(signature: GroupMember, values: Values): Dims {
   });
 
   const bindings = new Map<string, Binding>();
-  for (const { pointer, member, shape } of placed) {
+  for (const {
+    pointer,
+    member,
+    tensor: { shape },
+  } of placed) {
     member.dims.forEach(({ terms: [letter, ...more] }, axis) => {
       if (more.length > 0 || isCount(letter) || bindings.has(letter)) return;
       bindings.set(letter, { value: shape[axis], from: pointer });
     });
   }
 
-  for (const { pointer, member, shape } of placed) {
+  for (const {
+    pointer,
+    member,
+    tensor: { shape },
+  } of placed) {
     const expected = member.dims.map((dim) => sum(dim, bindings));
     const wrong = member.dims.filter((_, axis) => expected[axis] !== undefined && expected[axis] !== shape[axis]);
     if (wrong.length > 0) {
@@ -73,13 +81,14 @@ export function bindDims(signature: GroupMember, values: Values): Dims {
   return Object.fromEntries([...bindings].map(([letter, { value }]) => [letter, value]));
 }
 
-function* tensorsOf(signature: GroupMember, values: Values, parent: string): Generator<Placed> {
+/** The tensors that a request or an answer has, in the order of its signature. */
+export function* tensorsIn(signature: GroupMember, values: Values, parent = ''): Generator<Placed> {
   for (const [name, member] of Object.entries(signature.members)) {
     const value = values[name];
     const pointer = pointerTo(parent, name);
     if (value === undefined) continue;
-    if (member.kind === 'tensor') yield { pointer, member, shape: (value as Tensor).shape };
-    if (member.kind === 'group') yield* tensorsOf(member, value as Values, pointer);
+    if (member.kind === 'tensor') yield { pointer, member, tensor: value as Tensor };
+    if (member.kind === 'group') yield* tensorsIn(member, value as Values, pointer);
   }
 }
 
@@ -115,11 +124,7 @@ export function shapeIn(dims: Dims, member: TensorMember): Shape | undefined {
   return shape.includes(undefined) ? undefined : (shape as number[]);
 }
 
-/** A tensor of zeros, laid out as the engine works on it. */
-export function zeros(member: TensorMember, shape: Shape): Tensor {
-  return { shape, strides: stridesFor(member, shape), data: new Float64Array(elements(shape)) };
-}
-
+/** Where the elements of a tensor lie: time-major if it has a batch axis, else as they are written. */
 export function stridesFor(member: TensorMember, shape: Shape): number[] {
   return hasBatchAxis(member) ? timeMajor(shape) : rowMajor(shape);
 }

@@ -69,8 +69,8 @@ function prepare(operation: Operation, size: string, kernels: string, build: Ker
     spent: 0,
     run() {
       const start = performance.now();
-      const { request, answer, scratch, computed } = reserve(operation, values, dims, Number.POSITIVE_INFINITY);
-      operation.run(build, request, answer, scratch, dims);
+      const { request, answer, scratch, computed } = reserve(build, operation, values, dims, Number.POSITIVE_INFINITY);
+      operation.run(build, request, answer, scratch);
       const ms = performance.now() - start;
 
       refuseNonFinite(computed, operation.time);

@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Kernels } from '../../src/kernels/kernels.js';
 import { askJson } from '../ask.js';
+import { builds } from '../kernels/builds.js';
 import {
   choicesArbitrary,
   dimsArbitrary,
@@ -38,17 +40,19 @@ const pairs: Pair[] = [
   { net: 'LSTM', forward: 'lstmForward', backward: 'lstmBackward', upstream: { da: 'a', dc: 'c' } },
 ];
 
-describe.each(pairs)('$net', ({ forward, backward, upstream }) => {
+const runs = builds.flatMap((kernels) => pairs.map((pair) => ({ ...pair, tier: kernels.tier, kernels })));
+
+describe.each(runs)('$net on $tier kernels', ({ forward, backward, upstream, kernels }) => {
   it('analytic gradients agree with central differences', () => {
     fc.assert(
       fc.property(dimsArbitrary, choicesArbitrary, fc.integer(), (dims, choices, seed) => {
         const next = numbersFrom(seed, 1.2);
         const inputs = tensorsFor(operationCalled(forward).request, dims, next, { ...choices, extras: true });
         const gradientsIn = upstreamGradients(backward, upstream, dims, next);
-        const gradients = backwardFrom(forward, backward, inputs, gradientsIn);
+        const gradients = backwardFrom(kernels, forward, backward, inputs, gradientsIn);
 
         const loss = (): number => {
-          const outputs = askJson(forward, inputs);
+          const outputs = askJson(forward, inputs, kernels);
           return Object.entries(upstream).reduce((sum, [gradient, output]) => {
             return sum + inner(gradientsIn[gradient], firstSteps(outputs[output], gradientsIn[gradient]));
           }, 0);
@@ -62,7 +66,7 @@ describe.each(pairs)('$net', ({ forward, backward, upstream }) => {
           }
         }
       }),
-      { numRuns: 40 },
+      { numRuns: 25 },
     );
   });
 });
@@ -77,9 +81,15 @@ function upstreamGradients(
   return Object.fromEntries(Object.keys(upstream).map((name) => [name, all[name]]));
 }
 
-function backwardFrom(forward: string, backward: string, inputs: JsonObject, gradientsIn: JsonObject): JsonObject {
-  const { cache } = askJson(forward, inputs);
-  return askJson(backward, { ...(cache ? { cache } : inputs), ...gradientsIn }).gradients as JsonObject;
+function backwardFrom(
+  kernels: Kernels,
+  forward: string,
+  backward: string,
+  inputs: JsonObject,
+  gradientsIn: JsonObject,
+): JsonObject {
+  const { cache } = askJson(forward, inputs, kernels);
+  return askJson(backward, { ...(cache ? { cache } : inputs), ...gradientsIn }, kernels).gradients as JsonObject;
 }
 
 /** da may have fewer time steps than a: the later steps of a are not part of the loss. */

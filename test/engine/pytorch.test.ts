@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { askJson, askText } from '../ask.js';
+import { builds } from '../kernels/builds.js';
 import { flat, type Json, type JsonObject, shapeOf } from '../values.js';
 
 interface Case {
@@ -37,14 +38,17 @@ function upstream(group: string, { inputs, grads }: Case): JsonObject | undefine
 /** The gradients of the loss by Wya and by belong to losses, which are not part of the backward operations. */
 const OF_THE_PREDICTION = ['dWya', 'dWy', 'dby'];
 
-describe.each([
+const nets = [
   { net: 'rnn', cases: read('pytorch-rnn.json') },
   { net: 'lstm', cases: read('pytorch-lstm.json') },
-])('$net agrees with PyTorch', ({ net, cases }) => {
+];
+const runs = builds.flatMap((kernels) => nets.map((net) => ({ ...net, tier: kernels.tier, kernels })));
+
+describe.each(runs)('$net on $tier kernels agrees with PyTorch', ({ net, cases, kernels }) => {
   describe.each(cases)('$name', (one) => {
     const { x, a0, c0, parameters } = one.inputs;
     const inputs = { x, a0, ...(c0 ? { c0 } : {}), parameters };
-    const forward = askJson(`${net}Forward`, { ...inputs, caches: 'inline' });
+    const forward = askJson(`${net}Forward`, { ...inputs, caches: 'inline' }, kernels);
 
     it('forward: every state, gate and prediction', () => {
       const { ft, it: update, cct, ot, ...outputs } = one.outputs;
@@ -60,10 +64,10 @@ describe.each([
         ['seed_k1', { bptt_steps: 1 }],
       ] as const) {
         const expected = Object.entries(one.grads[group][mode]).filter(([name]) => !OF_THE_PREDICTION.includes(name));
-        const fromInputs = askText(`${net}Backward`, { ...inputs, ...gradientsIn, ...options });
+        const fromInputs = askText(`${net}Backward`, { ...inputs, ...gradientsIn, ...options }, kernels);
         expectAllClose(JSON.parse(fromInputs).gradients, Object.fromEntries(expected));
 
-        const fromCaches = askText(`${net}Backward`, { caches: forward.caches, ...gradientsIn, ...options });
+        const fromCaches = askText(`${net}Backward`, { caches: forward.caches, ...gradientsIn, ...options }, kernels);
         expect(fromCaches).toBe(fromInputs);
       }
     });

@@ -71,7 +71,7 @@ export interface Reply<Answer> {
 async function post<Answer>(url: string, path: string, request: object): Promise<Reply<Answer>> {
   const headers = { 'content-type': 'application/json' };
   const response = await fetch(new URL(path, url), { method: 'POST', headers, body: JSON.stringify(request) });
-  const answer = await response.json();
+  const answer = (await response.json()) as Answer & { detail?: string };
   if (!response.ok) throw new Error(`POST ${path} was answered with ${response.status}: ${answer.detail}`);
   return { answer, timing: response.headers.get('server-timing') };
 }

@@ -1,4 +1,8 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import supertest from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PROBLEM_TYPE, problemKinds } from '../../src/http/problems.js';
@@ -196,6 +200,19 @@ const cases: Case[] = [
     code: 'unsupported-media-type',
     detail: 'the body has Content-Encoding gzip, but must have none',
   },
+  { what: 'an odd method', send: () => supertest(service.url).options(PATH), status: 405, code: 'method-not-allowed' },
+  {
+    what: 'a very long path',
+    send: () => supertest(service.url).get(`/problems/${'a'.repeat(300)}`),
+    status: 404,
+    code: 'not-found',
+  },
+  {
+    what: 'a path out of the docs',
+    send: () => supertest(service.url).get('/docs/static/%2e%2e/%2e%2e/package.json'),
+    status: 404,
+    code: 'not-found',
+  },
   {
     what: 'a type that is not accepted',
     send: () => post(with_({}), { accept: 'text/html' }),
@@ -261,6 +278,48 @@ describe('every bad request gets its problem, and the next one is answered', () 
     expect(JSON.parse(answer.split('\r\n\r\n')[1])).toMatchObject({ status, code });
   });
 
+  it('every malformed request gets an id of its own, which the log has', async () => {
+    const answer = await raw('nonsense\r\n\r\n');
+    const id = /x-request-id: (\S+)/.exec(answer)?.[1];
+    expect(JSON.parse(answer.split('\r\n\r\n')[1]).request_id).toBe(id);
+    expect(service.log.find(({ reqId }) => reqId === id)).toMatchObject({ msg: 'request refused', status: 400 });
+  });
+
+  it.each([
+    ['with its length', false],
+    ['in chunks', true],
+  ])(
+    'a body far over the limit, sent %s, is read to its end, so that the client sees the answer',
+    async (_, chunked) => {
+      const bytes = new Uint8Array(30_000_000).fill(0x20);
+      const parts = () => new Blob([bytes]).stream();
+      const init = () => ({
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: chunked ? parts() : bytes,
+        duplex: 'half',
+      });
+      for (let i = 0; i < 5; i++)
+        expect(await fetch(service.url + PATH, init() as RequestInit).catch(String)).toHaveProperty('status', 413);
+    },
+  );
+
+  it('a client that asks before it sends a body that is too large is told so at once', async () => {
+    const answer = await raw(
+      `POST ${PATH} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 500000\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n`,
+    );
+    expect(answer).toMatch(/^HTTP\/1.1 413 /);
+  });
+
+  it.each([
+    'application/json; charset=utf-8',
+    'application/json;version=1, text/html;q=0.5',
+    '*/*;q=0.1',
+    'application/*',
+  ])('Accept: %s is answered', async (accept) => {
+    expect((await post(with_({}), { accept })).status).toBe(200);
+  });
+
   it('a client that leaves in the middle of its body harms nobody', async () => {
     await new Promise<void>((resolve) => {
       const socket = connect(Number(new URL(service.url).port), '127.0.0.1', () => {
@@ -308,16 +367,31 @@ describe('under limits', () => {
     await busy.stop();
   });
 
+  it('a queue of no length takes what the workers can begin at once', async () => {
+    const busy = await start({ workers: 1, queueLimit: 0 });
+    expect((await supertest(busy.url).post(PATH).send(valid)).status).toBe(200);
+    await busy.stop();
+  });
+
+  it('a body that does not arrive is given up with 408', async () => {
+    const impatient = await start({ workers: 1, requestTimeout: 300 });
+    const text = `POST ${PATH} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{`;
+    const answer = await raw(text, impatient.url);
+    expect(answer).toMatch(/^HTTP\/1.1 408 /);
+    expect(JSON.parse(answer.split('\r\n\r\n')[1])).toMatchObject({ code: 'request-timeout' });
+    await impatient.stop();
+  });
+
   it('too much work is refused with 413', async () => {
     const small = await start({ workers: 1, workLimit: 1000 });
     const answer = await supertest(small.url).post(PATH).send(valid);
     expect(answer.status).toBe(413);
     expect(answer.body.code).toBe('work-too-large');
-    expect(answer.body.detail).toMatch(/take \d+ bytes, but the limit is 1000 bytes/);
+    expect(answer.body.detail).toMatch(/can take \d+ bytes, but the limit is 1000 bytes/);
     await small.stop();
   });
 
-  it('a worker that fails is told as 500 without a word of how, and replaced', async () => {
+  it('a fault of the service is told as 500 without a word of how', async () => {
     const failing = await start({ workers: 1 });
     const { run } = failing.pool;
     failing.pool.run = () => run('noSuchOperation', new Uint8Array(1));
@@ -326,16 +400,35 @@ describe('under limits', () => {
     expect(answer.body).toMatchObject({ code: 'internal', errors: [] });
     expect(JSON.stringify(answer.body)).not.toContain('noSuchOperation');
     expect(failing.log.find(({ msg }) => msg === 'request failed')).toMatchObject({ reqId: answer.body.request_id });
-    failing.pool.run = run;
-    expect((await supertest(failing.url).post(PATH).send(valid)).status).toBe(200);
     await failing.stop();
+  });
+
+  it('a worker that dies takes its own request with it, and is replaced', async () => {
+    // A worker that ends its thread when it is asked for what no signature knows, and is the real one otherwise.
+    const real = new URL('../../dist/compute/worker.js', import.meta.url).href;
+    const folder = mkdtempSync(join(tmpdir(), 'unroll-worker-'));
+    const file = join(folder, 'mortal.mjs');
+    writeFileSync(
+      file,
+      `import work, { ready } from '${real}';
+       export { ready };
+       export default (task) => (task.operation === 'die' ? process.exit(3) : work(task));`,
+    );
+    const mortal = await start({ workers: 1, workerFile: pathToFileURL(file) });
+    const { run } = mortal.pool;
+    mortal.pool.run = () => run('die', new Uint8Array(1));
+    expect((await supertest(mortal.url).post(PATH).send(valid)).body).toMatchObject({ status: 500, code: 'internal' });
+    mortal.pool.run = run;
+    expect((await supertest(mortal.url).post(PATH).send(valid)).status).toBe(200);
+    await mortal.stop();
+    rmSync(folder, { recursive: true });
   });
 });
 
-function raw(text: string): Promise<string> {
+function raw(text: string, url = service.url): Promise<string> {
   return new Promise((resolve) => {
     let answer = '';
-    const socket = connect(Number(new URL(service.url).port), '127.0.0.1', () => socket.write(text));
+    const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text));
     socket.on('data', (chunk) => {
       answer += chunk;
     });

@@ -96,7 +96,7 @@ const bodies = fc
   .map(({ operation, dims, choices, seed, changes, mutations }) => {
     const numbers = numbersFrom(seed);
     const request = tensorsFor(operation.request, dims, () => Math.round(numbers() * 100) / 100, choices);
-    for (const one of structuredClone(changes)) change(request, one);
+    for (const one of changes) change(request, structuredClone(one)); // the samples share their values
     let bytes = Buffer.from(JSON.stringify(request));
     for (const { kind, at, text } of mutations) {
       const i = at % (bytes.length + 1);

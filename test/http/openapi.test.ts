@@ -41,7 +41,8 @@ function expectValid(schema: object, value: unknown): void {
 
 let service: Started;
 beforeAll(async () => {
-  service = await start();
+  // The examples are computed by the plain kernels; other builds may differ in the last digits.
+  service = await start({ kernels: 'scalar' });
 });
 afterAll(() => service.stop());
 

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { createPool, type Pool } from '../../src/compute/pool.js';
 import { buildApp } from '../../src/http/app.js';
+import type { Choice } from '../../src/kernels/choose.js';
 
 export interface Started {
   readonly app: FastifyInstance;
@@ -13,21 +14,36 @@ export interface Started {
   stop(): Promise<void>;
 }
 
+/** What `npm run build` has made. */
+const WORKER = new URL('../../dist/compute/worker.js', import.meta.url);
+
 export interface Limits {
+  readonly workerFile?: URL;
   readonly workers?: number;
   readonly bodyLimit?: number;
   readonly workLimit?: number;
   readonly queueLimit?: number;
+  readonly requestTimeout?: number;
+  readonly kernels?: Choice;
 }
 
 /** The whole service in this process, with real workers, listening on a free port. */
 export async function start(limits: Limits = {}): Promise<Started> {
-  const { workers = 2, bodyLimit = 2 ** 26, workLimit = 2 ** 28, queueLimit = 64 } = limits;
+  const {
+    kernels = 'auto',
+    workerFile = WORKER,
+    workers = 2,
+    bodyLimit = 2 ** 26,
+    workLimit = 2 ** 28,
+    queueLimit = 64,
+    requestTimeout = 60_000,
+  } = limits;
   const log: Record<string, unknown>[] = [];
   const logger = pino({ level: 'info' }, { write: (line: string) => log.push(JSON.parse(line)) });
-  const workerFile = new URL('../../dist/compute/worker.js', import.meta.url);
-  const pool = await createPool({ workers, queueLimit, workLimit, workerFile }, (error) => logger.error(error));
-  const app = await buildApp({ config: { BODY_LIMIT: bodyLimit }, pool, logger });
+  const pool = await createPool({ workers, queueLimit, workLimit, kernels, workerFile }, (error) =>
+    logger.error(error),
+  );
+  const app = await buildApp({ config: { BODY_LIMIT: bodyLimit, REQUEST_TIMEOUT: requestTimeout }, pool, logger });
   await app.listen({ host: '127.0.0.1', port: 0 });
   const { port } = app.server.address() as AddressInfo;
   return {

@@ -1,10 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Kernels, Tier } from '../../src/kernels/kernels.js';
 import type { Operation } from '../../src/operations/operation.js';
 import { operations } from '../../src/operations/operations.js';
 import { shapeIn } from '../../src/tensor/shapes.js';
 import type { GroupMember } from '../../src/tensor/signature.js';
-import { askJson, askText, refusal } from '../ask.js';
+import { askJson as askJsonOn, askText as askTextOn, refusal } from '../ask.js';
+import { builds } from '../kernels/builds.js';
 import {
   choicesArbitrary,
   dimsArbitrary,
@@ -28,12 +30,29 @@ function expectShapes(group: GroupMember, answer: JsonObject, dims: Record<strin
   }
 }
 
-describe.each(operations.map((operation): [string, Operation] => [operation.id, operation]))('%s', (id, operation) => {
+/** Equal but for the last digits. */
+function expectNear(actual: Json, expected: Json): void {
+  if (typeof expected === 'number') {
+    expect(Math.abs((actual as number) - expected)).toBeLessThanOrEqual(1e-12 * Math.max(1, Math.abs(expected)));
+  } else {
+    expect(Object.keys(actual as object)).toEqual(Object.keys(expected as object));
+    for (const name of Object.keys(expected as object)) {
+      expectNear((actual as JsonObject)[name], (expected as JsonObject)[name]);
+    }
+  }
+}
+
+/** Tier by tier, as in one process: every operation works on each build of the kernels. */
+const perOperation = builds.flatMap((kernels) =>
+  operations.map((operation): [string, Tier, Operation, Kernels] => [operation.id, kernels.tier, operation, kernels]),
+);
+
+describe.each(perOperation)('%s on %s kernels', (id, _, operation, kernels) => {
   it('answers every request of its signature with the tensors of its signature', () => {
     fc.assert(
       fc.property(requestArbitrary, ({ dims, choices, seed }) => {
         const request = tensorsFor(operation.request, dims, numbersFrom(seed), choices);
-        expectShapes(operation.answer, askJson(id, request), dims);
+        expectShapes(operation.answer, askJsonOn(id, request, kernels), dims);
       }),
     );
   });
@@ -43,7 +62,7 @@ describe.each(operations.map((operation): [string, Operation] => [operation.id, 
       fc.property(requestArbitrary, ({ dims, choices, seed }) => {
         const request = tensorsFor(operation.request, dims, numbersFrom(seed), choices);
         const reversed = Object.fromEntries(Object.entries(request).reverse());
-        expect(askText(id, reversed)).toBe(askText(id, request));
+        expect(askTextOn(id, reversed, kernels)).toBe(askTextOn(id, request, kernels));
       }),
       { numRuns: 20 },
     );
@@ -53,12 +72,23 @@ describe.each(operations.map((operation): [string, Operation] => [operation.id, 
     const dims = { n_x: 2, n_a: 3, n_y: 2, m: 1, T_x: 2, T_da: 2 };
     const request = tensorsFor(operation.request, dims, () => -0, { prediction: true, way: 1, extras: true });
     const text = JSON.stringify(request).replaceAll(/(?<=[[,])0(?=[\],])/g, '-0');
-    const answer = askText(id, text as unknown as object);
+    const answer = askTextOn(id, text as unknown as object);
     const repeated = Object.keys(request).filter((name) => name === 'parameters' && answer.includes('"parameters"'));
     for (const name of repeated)
       expect(answer).toContain(JSON.stringify(request[name]).replaceAll(/(?<=[[,])0(?=[\],])/g, '-0'));
   });
 
+  it('computes on every build what it computes on the plain one', () => {
+    fc.assert(
+      fc.property(requestArbitrary, ({ dims, choices, seed }) => {
+        const request = tensorsFor(operation.request, dims, numbersFrom(seed), choices);
+        expectNear(askJsonOn(id, request, kernels), askJsonOn(id, request, builds[0]));
+      }),
+    );
+  });
+});
+
+describe.each(operations.map((operation): [string, Operation] => [operation.id, operation]))('%s', (id, operation) => {
   it('refuses every request that lacks one of its members or has one too many', () => {
     const dims = { n_x: 2, n_a: 3, n_y: 2, m: 2, T_x: 3, T_da: 2 };
     const request = tensorsFor(operation.request, dims, numbersFrom(1), { prediction: true, way: 1, extras: false });
@@ -73,7 +103,11 @@ describe.each(operations.map((operation): [string, Operation] => [operation.id, 
   });
 });
 
-describe.each(['rnn', 'lstm'])('%s over a sequence', (net) => {
+const sequences = builds.flatMap((kernels) => ['rnn', 'lstm'].map((net) => ({ net, tier: kernels.tier, kernels })));
+
+describe.each(sequences)('$net over a sequence on $tier kernels', ({ net, kernels }) => {
+  const askJson = (id: string, request: object) => askJsonOn(id, request, kernels);
+  const askText = (id: string, request: object) => askTextOn(id, request, kernels);
   const lstm = net === 'lstm';
   const sequence = (id: string) => operationCalled(`${net}${id}`);
 

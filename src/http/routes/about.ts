@@ -1,14 +1,16 @@
 import type { FastifyInstance } from 'fastify';
+import type { Pool } from '../../compute/pool.js';
 import { operations } from '../../operations/operations.js';
-import { Problem, problemKinds } from '../problems.js';
+import { problemKinds } from '../problems.js';
 import { VERSION } from '../version.js';
 
 /** For a person who finds the service: what it is, and what its errors mean. */
-export async function aboutRoutes(app: FastifyInstance): Promise<void> {
+export async function aboutRoutes(app: FastifyInstance, { pool }: { pool: Pool }): Promise<void> {
   app.get('/', { schema: { hide: true } }, async () => ({
     name: 'Unroll',
     version: VERSION,
     what: 'Recurrent networks over HTTP, forwards and backwards: send sequence tensors, get activations, predictions and gradients.',
+    kernels: pool.tier,
     docs: '/docs',
     openapi: '/openapi.json',
     problems: '/problems',
@@ -18,11 +20,9 @@ export async function aboutRoutes(app: FastifyInstance): Promise<void> {
 
   app.get('/problems', { schema: { hide: true } }, async () => Object.keys(problemKinds).map(describe));
 
-  app.get<{ Params: { code: string } }>('/problems/:code', { schema: { hide: true } }, async ({ params: { code } }) => {
-    if (!Object.hasOwn(problemKinds, code))
-      throw new Problem('not-found', 'there is no such problem; /problems lists them');
-    return describe(code);
-  });
+  for (const code of Object.keys(problemKinds)) {
+    app.get(`/problems/${code}`, { schema: { hide: true } }, async () => describe(code));
+  }
 }
 
 function describe(code: string) {

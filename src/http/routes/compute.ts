@@ -38,7 +38,7 @@ async function run(pool: Pool, operation: Operation, body: Uint8Array<ArrayBuffe
 }
 
 function summary({ faults }: Outcome & { ok: false }): string {
-  const more = faults.length === 1 ? '' : `; and ${faults.length - 1} more, see errors`;
+  const more = faults.length === 1 ? '' : '; errors lists all that was found';
   return faults[0].detail + more;
 }
 

@@ -33,12 +33,13 @@ export async function healthRoutes(app: FastifyInstance, { pool }: { pool: Pool 
         summary: 'The service can take work',
         response: {
           200: { description: 'it can', content: { 'application/json': { schema: statusSchema('ready') } } },
-          ...problemResponses(['draining'], '/health/ready'),
+          ...problemResponses(['draining', 'overloaded'], '/health/ready'),
         },
       },
     },
     async () => {
-      if (app.isDraining() || !pool.isReady()) throw new Problem('draining', 'the service is stopping');
+      if (app.isDraining()) throw new Problem('draining', 'the service is stopping');
+      if (!pool.isReady()) throw new Problem('overloaded', 'no worker is alive');
       return { status: 'ready' };
     },
   );

@@ -8,8 +8,11 @@ const request = (id: string) => tensorsFor(operationCalled(id).request, dims, nu
 
 describe('the work of a request', () => {
   it('is refused over its limit, both amounts named, before it is begun', () => {
-    // x 2·2·4 and a0 3·2 in two layouts, parameters 3·2 + 3·3 + 2·3 + 3 + 2; answer a 3·2·4, y_pred 2·2·4
-    const bytes = 8 * (2 * 16 + 2 * 6 + 26 + 24 + 16);
+    // The request in two layouts: x 2·2·4, a0 3·2, parameters 3·2 + 3·3 + 2·3 + 3 + 2. The answer: a 3·2·4, y_pred 2·2·4,
+    // and its text: 26 bytes a number, brackets and commas, names.
+    const text =
+      26 * (24 + 16) + 3 * (1 + 3 + 6) + 3 * (1 + 2 + 4) + '"a":,'.length + '"y_pred":,'.length + '{}'.length;
+    const bytes = 8 * (2 * (16 + 6 + 26) + 24 + 16) + text;
     expect(refusal('rnnForward', request('rnnForward'), bytes - 1)).toEqual({
       code: 'work-too-large',
       faults: [{ pointer: '', detail: expect.stringContaining(`${bytes} bytes, but the limit is ${bytes - 1} bytes`) }],
