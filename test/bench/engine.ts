@@ -1,15 +1,25 @@
 import { refuseNonFinite } from '../../src/compute/non-finite.js';
 import { reserve } from '../../src/compute/workspace.js';
-import type { Kernels } from '../../src/kernels/kernels.js';
+import { type Kernels, TIERS } from '../../src/kernels/kernels.js';
 import { reference } from '../../src/kernels/reference.js';
+import { loadSimd } from '../../src/kernels/simd.js';
 import type { Operation } from '../../src/operations/operation.js';
 import { readJson } from '../../src/tensor/json-reader.js';
 import { bindDims, type Dims } from '../../src/tensor/shapes.js';
 import { measured, requestBody } from './requests.js';
 import { rounded, spread } from './statistics.js';
 
-/** Every build of the kernels is measured beside the others. */
-const builds: Readonly<Record<string, Kernels>> = { reference };
+/** Every build of the kernels that this Node can run is measured beside the others. */
+const builds: Readonly<Record<string, Kernels>> = Object.fromEntries(
+  TIERS.flatMap((tier) => {
+    try {
+      const kernels = tier === 'scalar' ? reference : loadSimd(tier, new URL('../../dist/kernels/', import.meta.url));
+      return [[tier, kernels]];
+    } catch {
+      return []; // an instruction set that this Node does not have
+    }
+  }),
+);
 
 /** One line of the machine-readable output. The names are stable. */
 export interface EngineFigure {

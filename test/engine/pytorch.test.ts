@@ -35,6 +35,19 @@ function upstream(group: string, { inputs, grads }: Case): JsonObject | undefine
   return da_from_loss === undefined ? undefined : { da: da_from_loss };
 }
 
+/** Time step t of a (n, m, T) tensor. */
+function at(tensor: Json, t: number): Json {
+  return (tensor as number[][][]).map((row) => row.map((example) => example[t]));
+}
+
+function zerosLike(matrix: Json): Json {
+  return (matrix as number[][]).map((row) => row.map(() => 0));
+}
+
+function plus(one: Json, other: Json): Json {
+  return (one as number[][]).map((row, i) => row.map((value, j) => value + (other as number[][])[i][j]));
+}
+
 /** The gradients of the loss by Wya and by belong to losses, which are not part of the backward operations. */
 const OF_THE_PREDICTION = ['dWya', 'dWy', 'dby'];
 
@@ -54,6 +67,43 @@ describe.each(runs)('$net on $tier kernels agrees with PyTorch', ({ net, cases, 
       const { ft, it: update, cct, ot, ...outputs } = one.outputs;
       expectAllClose(forward, outputs);
       if (ft) expectAllClose(forward.caches as JsonObject, { ft, it: update, cct, ot });
+    });
+
+    it('as a chain of cells, forward and backward', () => {
+      const lstm = net === 'lstm';
+      const { da } = one.inputs;
+      const T = (da as Json[][][])[0][0].length;
+      const cells: JsonObject[] = [];
+      let states: JsonObject = { a_prev: a0, ...(lstm ? { c_prev: c0 ?? zerosLike(a0) } : {}) };
+      for (let t = 0; t < T; t++) {
+        const cell = askJson(`${net}CellForward`, { xt: at(x, t), ...states, parameters }, kernels);
+        const { a, c, y, y_pred, ft, it: update, cct, ot } = one.outputs;
+        expectClose('a_next', cell.a_next, at(a, t));
+        expectClose('yt_pred', cell.yt_pred, at(y ?? y_pred, t));
+        if (lstm) {
+          const gates = { c_next: c, ft, it: update, cct, ot };
+          for (const [name, whole] of Object.entries(gates)) {
+            expectClose(name, (cell.cache as JsonObject)[name], at(whole, t));
+          }
+        }
+        cells.push(cell);
+        states = { a_prev: cell.a_next, ...(lstm ? { c_prev: cell.c_next } : {}) };
+      }
+
+      const { dx, ...expected } = one.grads.da.full;
+      const sums: JsonObject = {};
+      let [da_carried, dc_carried] = [zerosLike(a0), zerosLike(a0)];
+      for (let t = T - 1; t >= 0; t--) {
+        const upstreamOf = { da_next: plus(at(da, t), da_carried), ...(lstm ? { dc_next: dc_carried } : {}) };
+        const request = { ...upstreamOf, cache: cells[t].cache };
+        const { dxt, da_prev, dc_prev, ...dParameters } = askJson(`${net}CellBackward`, request, kernels)
+          .gradients as JsonObject;
+        expectClose('dxt', dxt, at(dx, t));
+        [da_carried, dc_carried] = [da_prev, dc_prev];
+        for (const [name, value] of Object.entries(dParameters))
+          sums[name] = sums[name] ? plus(value, sums[name]) : value;
+      }
+      expectAllClose({ ...sums, da0: da_carried, dc0: dc_carried }, expected);
     });
 
     it.each(Object.keys(one.grads))('backward, upstream %s: full and cut at every step', (group) => {

@@ -5,7 +5,7 @@ import type { Operation } from '../../src/operations/operation.js';
 import { operations } from '../../src/operations/operations.js';
 import { shapeIn } from '../../src/tensor/shapes.js';
 import type { GroupMember } from '../../src/tensor/signature.js';
-import { askJson as askJsonOn, askText as askTextOn, refusal } from '../ask.js';
+import { ask, askJson as askJsonOn, askText as askTextOn, refusal } from '../ask.js';
 import { builds } from '../kernels/builds.js';
 import {
   choicesArbitrary,
@@ -68,16 +68,6 @@ describe.each(perOperation)('%s on %s kernels', (id, _, operation, kernels) => {
     );
   });
 
-  it('returns the inputs that it repeats unchanged, −0 included', () => {
-    const dims = { n_x: 2, n_a: 3, n_y: 2, m: 1, T_x: 2, T_da: 2 };
-    const request = tensorsFor(operation.request, dims, () => -0, { prediction: true, way: 1, extras: true });
-    const text = JSON.stringify(request).replaceAll(/(?<=[[,])0(?=[\],])/g, '-0');
-    const answer = askTextOn(id, text as unknown as object);
-    const repeated = Object.keys(request).filter((name) => name === 'parameters' && answer.includes('"parameters"'));
-    for (const name of repeated)
-      expect(answer).toContain(JSON.stringify(request[name]).replaceAll(/(?<=[[,])0(?=[\],])/g, '-0'));
-  });
-
   it('computes on every build what it computes on the plain one', () => {
     fc.assert(
       fc.property(requestArbitrary, ({ dims, choices, seed }) => {
@@ -102,6 +92,33 @@ describe.each(operations.map((operation): [string, Operation] => [operation.id, 
     );
   });
 });
+
+describe.each(['rnnCellForward', 'rnnForward', 'lstmCellForward', 'lstmForward'])('the cache of %s', (id) => {
+  it('repeats the inputs with all their bits: −0, denormals and large numbers', () => {
+    const values = [-0, 5e-324, 0, -1.5e-310, 0.1, 1e-7, 1e21];
+    let at = 0;
+    const next = () => values[at++ % values.length];
+    const dims = { n_x: 2, n_a: 3, n_y: 2, m: 1, T_x: 2, T_da: 2 };
+    const request = tensorsFor(operationCalled(id).request, dims, next, { prediction: false, way: 0, extras: true });
+    const text = jsonText({ ...request, ...(id.includes('Cell') ? {} : { caches: 'inline' }) });
+    const outcome = ask(id, text);
+    if (!outcome.ok) throw new Error(outcome.faults[0].detail);
+    const answer = new TextDecoder().decode(outcome.body);
+    const names = Object.keys(request);
+    expect(names.length).toBeGreaterThanOrEqual(3);
+    for (const name of names) expect(answer).toContain(`"${name}":${jsonText(request[name])}`);
+  });
+});
+
+/** JSON.stringify, but −0 stays -0. */
+function jsonText(value: Json): string {
+  if (Object.is(value, -0)) return '-0';
+  if (value === null || typeof value !== 'object') return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(jsonText).join()}]`;
+  return `{${Object.entries(value)
+    .map(([name, inner]) => `"${name}":${jsonText(inner)}`)
+    .join()}}`;
+}
 
 const sequences = builds.flatMap((kernels) => ['rnn', 'lstm'].map((net) => ({ net, tier: kernels.tier, kernels })));
 
@@ -202,6 +219,40 @@ describe.each(sequences)('$net over a sequence on $tier kernels', ({ net, kernel
     );
   });
 
+  it('truncated at k steps is its segments one by one, each from the states before it', () => {
+    fc.assert(
+      fc.property(backwardArbitrary, fc.integer({ min: 1, max: 4 }), ({ dims, extras, seed }, k) => {
+        const choices = { prediction: false, way: 1, extras };
+        const request = tensorsFor(sequence('Backward').request, dims, numbersFrom(seed), choices);
+        const { da, dc, ...inputs } = request;
+        const forward = askJson(`${net}Forward`, inputs);
+        const { gradients } = askJson(`${net}Backward`, { ...request, bptt_steps: k }) as { gradients: JsonObject };
+
+        const sums: JsonObject = {};
+        for (let from = 0; from < dims.T_da; from += k) {
+          const cut = (tensor: Json) => steps(tensor, from, Math.min(from + k, dims.T_da));
+          const before = (states: Json, initial: Json) => (from === 0 ? initial : at(states, from - 1));
+          const c0 = lstm && (from > 0 || inputs.c0) ? { c0: before(forward.c, inputs.c0) } : {};
+          const segment = askJson(`${net}Backward`, {
+            x: cut(inputs.x),
+            a0: before(forward.a, inputs.a0),
+            ...c0,
+            parameters: inputs.parameters,
+            da: cut(da),
+            ...(dc ? { dc: cut(dc) } : {}),
+          }).gradients as JsonObject;
+          expectNear(cut(gradients.dx), segment.dx);
+          if (from === 0) expectNear(gradients.da0, segment.da0);
+          if (from === 0 && lstm) expectNear(gradients.dc0, segment.dc0);
+          for (const [name, value] of Object.entries(segment)) {
+            if (name.startsWith('dW') || name.startsWith('db')) sums[name] = plus(value, sums[name]);
+          }
+        }
+        for (const [name, value] of Object.entries(sums)) expectNear(gradients[name], value);
+      }),
+    );
+  });
+
   it('with a shorter da is the sequence that ends there', () => {
     fc.assert(
       fc.property(backwardArbitrary, ({ dims, extras, seed }) => {
@@ -247,6 +298,11 @@ describe.each(sequences)('$net over a sequence on $tier kernels', ({ net, kernel
 /** Time step t of a (n, m, T) tensor. */
 function at(tensor: Json, t: number): Json {
   return (tensor as number[][][]).map((row) => row.map((example) => example[t]));
+}
+
+/** Time steps from … to − 1 of a (n, m, T) tensor. */
+function steps(tensor: Json, from: number, to: number): Json {
+  return (tensor as number[][][]).map((row) => row.map((example) => example.slice(from, to)));
 }
 
 function plus(one: Json, other: Json | undefined): Json {
