@@ -11,7 +11,7 @@ export function ask(
   kernels: Kernels = reference,
 ) {
   const text = typeof request === 'string' ? request : JSON.stringify(request);
-  return answer(kernels, { operation, body: new TextEncoder().encode(text), workLimit, handedOver: 0 });
+  return answer({ kernels }, { operation, body: new TextEncoder().encode(text), workLimit, handedOver: 0 });
 }
 
 /** The same for a request that must succeed: the answer's text. */

@@ -2,6 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Service, startService } from './service.js';
 import { numbersFrom, operationCalled, tensorsFor } from './values.js';
@@ -193,23 +194,43 @@ describe('the process', () => {
     expect(text).not.toContain('0.1234567');
   });
 
-  it('answers /health/live within 50 ms (p99) while a request of 30 MB computes', async () => {
+  it('answers /health/live within 50 ms (p99) while requests of 30 MB compute', async () => {
     const { url } = await started();
-    const body = lstmForward(96, 16, 64, 256);
+    const [n_x, n_a, m, T_x] = [96, 16, 64, 256];
+    const nest = (...sizes: number[]) =>
+      sizes.reduceRight((inner, n) => `[${new Array(n).fill(inner).join()}]`, '-0.12345678901234567');
+    const gates = ['f', 'i', 'c', 'o'].map((gate) => `"W${gate}":${nest(n_a, n_a + n_x)},"b${gate}":${nest(n_a, 1)}`);
+    const body = `{"x":${nest(n_x, m, T_x)},"a0":${nest(n_a, m)},"parameters":{${gates.join()}}}`;
     expect(body.length).toBeGreaterThan(30e6);
-    let computing = true;
-    const answer = post(url, body).finally(() => {
-      computing = false;
+
+    // Sent by a thread of its own, so that sending does not hold up the measurement.
+    const sender = new Worker(
+      `const { parentPort, workerData: { url, body } } = require('node:worker_threads');
+       (async () => {
+         const statuses = [];
+         for (let i = 0; i < 5; i++) {
+           const headers = { 'content-type': 'application/json' };
+           const answer = await fetch(url + '/v1/lstm/forward', { method: 'POST', headers, body });
+           await answer.arrayBuffer();
+           statuses.push(answer.status);
+         }
+         parentPort.postMessage(statuses);
+       })();`,
+      { eval: true, workerData: { url, body } },
+    );
+    let statuses: number[] | undefined;
+    sender.once('message', (message) => {
+      statuses = message;
     });
     const waits: number[] = [];
-    while (computing) {
+    while (statuses === undefined) {
       const start = performance.now();
       const health = await fetch(`${url}/health/live`);
       await health.arrayBuffer();
       waits.push(performance.now() - start);
-      await sleep(5);
+      await sleep(2);
     }
-    expect((await answer).status).toBe(200);
+    expect(statuses).toEqual([200, 200, 200, 200, 200]);
     waits.sort((a, b) => a - b);
     expect(waits.length).toBeGreaterThan(50);
     const p99 = waits[Math.floor(waits.length * 0.99)];

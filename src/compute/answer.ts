@@ -1,5 +1,6 @@
 import type { Kernels } from '../kernels/kernels.js';
 import { operations } from '../operations/operations.js';
+import type { JsonCodec } from '../tensor/json-codec.js';
 import { readJson } from '../tensor/json-reader.js';
 import { writeJson } from '../tensor/json-writer.js';
 import { Refusal } from '../tensor/refusal.js';
@@ -10,11 +11,18 @@ import { reserve } from './workspace.js';
 
 const byId = new Map(operations.map((operation) => [operation.id, operation]));
 
+/** What a thread works with: the builds of the inner loops and of the codec. */
+export interface Machinery {
+  readonly kernels: Kernels;
+  /** Absent: tensors are read and written by the plain codec. */
+  readonly codec?: JsonCodec | undefined;
+}
+
 /**
  * The work of one request: bytes → tensors → operation → tensors → bytes. Everything a caller can get wrong
  * comes back as an outcome; only faults of the service itself are thrown.
  */
-export function answer(kernels: Kernels, { operation: id, body, workLimit, handedOver }: Task): Outcome {
+export function answer({ kernels, codec }: Machinery, { operation: id, body, workLimit, handedOver }: Task): Outcome {
   const operation = byId.get(id);
   if (operation === undefined) throw new Error(`no operation is called ${id}`);
   const timings: Timings = { queue: now() - handedOver };
@@ -28,7 +36,7 @@ export function answer(kernels: Kernels, { operation: id, body, workLimit, hande
 
   let stage: 'decode' | 'compute' | 'encode' = 'decode';
   try {
-    const values = readJson(body, operation.request);
+    const values = readJson(body, operation.request, codec);
     dims = bindDims(operation.request, values);
     const { request, answer, scratch, computed } = reserve(kernels, operation, values, dims, workLimit);
     lap(stage);
@@ -39,7 +47,7 @@ export function answer(kernels: Kernels, { operation: id, body, workLimit, hande
     lap(stage);
 
     stage = 'encode';
-    const bytes = writeJson(operation.answer, answer);
+    const bytes = writeJson(operation.answer, answer, codec);
     lap(stage);
     return { ok: true, body: bytes, dims, timings };
   } catch (error) {

@@ -1,7 +1,8 @@
 import { move, transferableSymbol, valueSymbol, workerData } from 'piscina';
 import { type Choice, chooseKernels } from '../kernels/choose.js';
-import type { Kernels, Tier } from '../kernels/kernels.js';
-import { answer } from './answer.js';
+import type { Tier } from '../kernels/kernels.js';
+import { loadJsonCodec } from '../tensor/json-codec.js';
+import { answer, type Machinery } from './answer.js';
 import type { Task } from './outcome.js';
 
 /** What the pool hands to each of its threads. */
@@ -9,18 +10,22 @@ export interface WorkerData {
   readonly kernels: Choice;
 }
 
-let kernels: Kernels | undefined;
+let machinery: Machinery | undefined;
 
-/** Called once in each thread at the start: loads the kernels and tells which they are. */
+/** Called once in each thread at the start: loads what it works with and tells the build of the kernels. */
 export function ready(): Tier {
-  kernels = chooseKernels((workerData as WorkerData).kernels);
-  return kernels.tier;
+  machinery ??= load();
+  return machinery.kernels.tier;
+}
+
+function load(): Machinery {
+  return { kernels: chooseKernels((workerData as WorkerData).kernels), codec: loadJsonCodec() };
 }
 
 /** The function that the pool calls: the outcome, with the answer's memory moved to the main thread. */
 export default function work(task: Task): ReturnType<typeof move> {
-  if (kernels === undefined) ready(); // the thread replaces one that died
-  const outcome = answer(kernels as Kernels, task);
+  machinery ??= load(); // the thread replaces one that died
+  const outcome = answer(machinery, task);
   return move({
     [transferableSymbol]: outcome.ok ? [outcome.body.buffer] : [],
     [valueSymbol]: outcome,

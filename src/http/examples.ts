@@ -23,12 +23,15 @@ export function exampleOf(operation: Operation): Example {
   if (before) return before;
   const request = exampleGroup(operation.request, new Decimals(operation.path));
   const body = new TextEncoder().encode(JSON.stringify(request));
-  const outcome = answer(reference, {
-    operation: operation.id,
-    body,
-    workLimit: Number.POSITIVE_INFINITY,
-    handedOver: 0,
-  });
+  const outcome = answer(
+    { kernels: reference },
+    {
+      operation: operation.id,
+      body,
+      workLimit: Number.POSITIVE_INFINITY,
+      handedOver: 0,
+    },
+  );
   if (!outcome.ok) throw new Error(`the example of ${operation.id} does not run: ${outcome.faults[0].detail}`);
   const example = { request, answer: JSON.parse(new TextDecoder().decode(outcome.body)) };
   known.set(operation.id, example);

@@ -1,3 +1,4 @@
+import type { JsonCodec } from './json-codec.js';
 import {
   CLOSE_ARRAY,
   CLOSE_OBJECT,
@@ -27,22 +28,26 @@ import {
 } from './signature.js';
 import { rowMajor, type Tensor } from './tensor.js';
 
-/** The faults of a body, by what they are: a wrong member outranks a wrong tensor. */
+/** What reading shares: the faults of a body, by what they are (a wrong member outranks a wrong tensor). */
 interface Found {
   readonly request: Faults;
   readonly tensor: Faults;
+  /** The fast road for tensors; without it all are read by the plain one. */
+  readonly codec: JsonCodec | undefined;
 }
 
 /**
  * Reads a request: exactly the members of the signature, tensors as rectangular arrays of finite numbers. The
  * tensors come back in row-major order; their shapes are not compared with the signature yet.
  *
+ * @param codec the fast road for tensors; what it cannot read, the plain reader below does
  * @throws Refusal invalid-json at the first byte that is not JSON, else invalid-request with every member that is
  *   unknown, missing, double or of the wrong type, else invalid-tensor with every tensor that is not one
  */
-export function readJson(bytes: Uint8Array, signature: GroupMember): Values {
+export function readJson(bytes: Uint8Array, signature: GroupMember, codec?: JsonCodec): Values {
   const scanner = scan(bytes);
-  const found = { request: new Faults(), tensor: new Faults() };
+  codec?.open(scanner.bytes);
+  const found = { request: new Faults(), tensor: new Faults(), codec };
   const values = readGroup(scanner, signature, '', found);
   scanner.pointer = '';
   expectEnd(scanner);
@@ -176,6 +181,11 @@ function readTensor(scanner: Scanner, member: TensorMember, pointer: string, fou
     return undefined;
   }
   const start = scanner.at;
+  const fast = found.codec?.readTensor(start);
+  if (fast) {
+    scanner.at = fast.end;
+    return fast.tensor;
+  }
   const read = readNestedArrays(scanner);
   if ('shape' in read) return read;
   const at = pointer + read.at;

@@ -1,3 +1,4 @@
+import type { JsonCodec } from './json-codec.js';
 import type { GroupMember, Values } from './signature.js';
 import { elements, type Tensor } from './tensor.js';
 
@@ -5,13 +6,15 @@ import { elements, type Tensor } from './tensor.js';
  * Writes an answer as JSON: the members of the signature that have a value, in its order, tensors as nested
  * arrays. Numbers are the shortest digits that read back to the same float64, −0 as -0. Every number must be finite.
  */
-export function writeJson(signature: GroupMember, values: Values): Uint8Array<ArrayBuffer> {
-  const text = { bytes: new Uint8Array(longestJson(signature, values)), at: 0 };
+export function writeJson(signature: GroupMember, values: Values, codec?: JsonCodec): Uint8Array<ArrayBuffer> {
+  const text = { codec, bytes: new Uint8Array(longestJson(signature, values)), at: 0 };
   writeGroup(text, signature, values);
   return text.bytes.subarray(0, text.at);
 }
 
 interface Text {
+  /** The fast road for tensors; without it all are written by the plain one. */
+  readonly codec: JsonCodec | undefined;
   readonly bytes: Uint8Array<ArrayBuffer>;
   at: number;
 }
@@ -30,7 +33,13 @@ function writeGroup(text: Text, signature: GroupMember, values: Values): void {
   write(text, separator === '{' ? '{}' : '}');
 }
 
-function writeTensor(text: Text, { shape, strides, data }: Tensor): void {
+function writeTensor(text: Text, tensor: Tensor): void {
+  const end = text.codec?.writeTensor(tensor, text.bytes, text.at, longestTensor(tensor));
+  if (end !== undefined) {
+    text.at = end;
+    return;
+  }
+  const { shape, strides, data } = tensor;
   const walk = (axis: number, at: number): void => {
     const [count, stride] = [shape[axis], strides[axis]];
     for (let i = 0; i < count; i++) {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { type JsonCodec, loadJsonCodec } from '../../src/tensor/json-codec.js';
 import { readJson } from '../../src/tensor/json-reader.js';
 import { MAX_DEPTH } from '../../src/tensor/json-scanner.js';
 import { Refusal } from '../../src/tensor/refusal.js';
@@ -21,9 +22,22 @@ const REST = '"parameters":{"W":[[1]]}';
 const bytesOf = (text: string | number[]) =>
   typeof text === 'string' ? new TextEncoder().encode(text) : Uint8Array.from(text);
 
+const fastCodec = loadJsonCodec(new URL('../../dist/tensor/', import.meta.url));
+const roads = [
+  { road: 'plain', codec: undefined },
+  { road: 'fast', codec: fastCodec },
+];
+
+/** Refused by both roads alike. */
 function refused(text: string | number[]): Refusal {
+  const [plain, fast] = roads.map(({ codec }) => refusedBy(text, codec));
+  expect(fast).toEqual(plain);
+  return plain;
+}
+
+function refusedBy(text: string | number[], codec: JsonCodec | undefined): Refusal {
   try {
-    readJson(bytesOf(text), signature);
+    readJson(bytesOf(text), signature, codec);
   } catch (error) {
     if (error instanceof Refusal) return error;
     throw error;
@@ -31,8 +45,8 @@ function refused(text: string | number[]): Refusal {
   throw new Error('was not refused');
 }
 
-describe('numbers', () => {
-  const read = (text: string) => (readJson(bytesOf(`{"x":[[${text}]],${REST}}`), signature).x as Tensor).data[0];
+describe.each(roads)('numbers, $road road', ({ codec }) => {
+  const read = (text: string) => (readJson(bytesOf(`{"x":[[${text}]],${REST}}`), signature, codec).x as Tensor).data[0];
 
   it('are what JSON.parse makes of them', () => {
     const digits = fc.stringMatching(/^-?(0|[1-9]\d{0,30})(\.\d{1,30})?([eE][+-]?\d{1,3})?$/);
@@ -62,6 +76,10 @@ describe('numbers', () => {
     ['9007199254740993', 9007199254740992],
     ['1.7976931348623158e308', Number.MAX_VALUE],
     ['0.1e1', 1],
+    ['0.000000000000000000000000000000000001', 1e-36],
+    ['123456789012345678901234567890', 1.2345678901234568e29],
+    ['9007199254740993.00000000000000000001', 9007199254740994],
+    ['8.5e-320', 8.5e-320],
   ])('%s', (text, expected) => {
     expect(Object.is(read(text), expected)).toBe(true);
   });

@@ -1,13 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { loadJsonCodec } from '../../src/tensor/json-codec.js';
 import { readJson } from '../../src/tensor/json-reader.js';
 import { writeJson } from '../../src/tensor/json-writer.js';
 import { stridesFor } from '../../src/tensor/shapes.js';
 import { group, tensor } from '../../src/tensor/signature.js';
 import { elements, type Tensor } from '../../src/tensor/tensor.js';
-
-const written = (value: Tensor, member = tensor('p q', 'any')) =>
-  new TextDecoder().decode(writeJson(group('Answer', '', { w: member }), { w: value }));
 
 /** Doubles of every exponent: their bits are random. */
 const anyDouble = fc
@@ -25,7 +23,15 @@ const shapeAndNumbers = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1,
 
 const LETTERS = [['p'], ['p', 'm'], ['p', 'm', 'T_x']];
 
-describe('JSON writer', () => {
+const roads = [
+  { road: 'plain', codec: undefined },
+  { road: 'fast', codec: loadJsonCodec(new URL('../../dist/tensor/', import.meta.url)) },
+];
+
+describe.each(roads)('JSON writer, $road road', ({ codec }) => {
+  const written = (value: Tensor, member = tensor('p q', 'any')) =>
+    new TextDecoder().decode(writeJson(group('Answer', '', { w: member }), { w: value }, codec));
+
   it('writes what JSON.stringify writes, but for −0', () => {
     fc.assert(
       fc.property(shapeAndNumbers, ({ shape, numbers }) => {
@@ -48,8 +54,8 @@ describe('JSON writer', () => {
         const member = tensor(LETTERS[shape.length - 1].join(' '), 'time-major');
         const data = Float64Array.from(numbers);
         const strides = stridesFor(member, shape);
-        const bytes = writeJson(group('Answer', '', { w: member }), { w: { shape, strides, data } });
-        const { w } = readJson(bytes, group('Request', '', { w: member }));
+        const bytes = writeJson(group('Answer', '', { w: member }), { w: { shape, strides, data } }, codec);
+        const { w } = readJson(bytes, group('Request', '', { w: member }), codec);
         const back = w as Tensor;
         expect(back.shape).toEqual(shape);
         // Row-major position r of what was read is the position that the strides give to the same index.

@@ -1,0 +1,234 @@
+import { LEAST_POWER, MOST_POWER, multiplyHigh, powerCutOff } from './powers';
+
+/**
+ * Nested arrays of numbers, from text to doubles. Only what is as it should be is read here: at the first byte that
+ * is not, the reader gives up, and the host reads the same bytes again with its plain reader, which explains.
+ *
+ * The text must be followed by a zero byte, which ends every loop.
+ */
+
+const MOST_RANK: i32 = 8;
+
+/** For the host: rank, number of hard numbers, and from byte 8 on the shape; all 32 bits wide. */
+export const RESULT: usize = memory.data(64, 16);
+const SHAPE: usize = RESULT + 8;
+const COUNTS: usize = memory.data(64, 16); // of the elements of each open array
+
+/**
+ * Where hard numbers begin (address in the text) and which they are (position): those that this reader cannot
+ * round, for the host to read: with more than 19 digits, below the normal numbers, or too close to the middle between
+ * two doubles for 128 bits to tell. Of random bit patterns they are 4 in 1000, of ordinary measurements none.
+ */
+export const HARD: usize = memory.data(8192, 16);
+export const MOST_HARD: i32 = 1024;
+
+let hardCount: i32 = 0;
+/** Set by a number that this reader cannot round. */
+let isHard: bool = false;
+
+/**
+ * @param text address of the first bracket      @param out where the doubles go, in the order of the text
+ * @return the address behind the last bracket, or 0 where it gave up
+ */
+export function readArrays(text: usize, out: usize): usize {
+  let p = text;
+  let to = out;
+  let depth = 0;
+  let rank = 0;
+  hardCount = 0;
+  memory.fill(SHAPE, 0, 32);
+  while (true) {
+    p = skipSpace(p);
+    if (load<u8>(p) == 0x5b) {
+      if (depth == MOST_RANK || (rank > 0 && depth == rank)) return 0;
+      store<i32>(COUNTS + ((<usize>depth) << 2), 0);
+      depth++;
+      p++;
+      continue;
+    }
+    if (rank == 0) rank = depth;
+    else if (depth != rank) return 0;
+    const start = p;
+    isHard = false;
+    p = readNumber(p, to);
+    if (p == 0) return 0;
+    if (isHard) {
+      if (hardCount == MOST_HARD) return 0;
+      store<u32>(HARD + ((<usize>hardCount) << 3), <u32>start);
+      store<u32>(HARD + ((<usize>hardCount) << 3) + 4, <u32>((to - out) >> 3));
+      hardCount++;
+    }
+    to += 8;
+    while (true) {
+      const count = COUNTS + ((<usize>(depth - 1)) << 2);
+      store<i32>(count, load<i32>(count) + 1);
+      p = skipSpace(p);
+      const c = load<u8>(p);
+      p++;
+      if (c == 0x2c) break;
+      if (c != 0x5d) return 0;
+      depth--;
+      const known = SHAPE + ((<usize>depth) << 2);
+      if (load<i32>(known) == 0) store<i32>(known, load<i32>(count));
+      else if (load<i32>(known) != load<i32>(count)) return 0;
+      if (depth == 0) {
+        store<i32>(RESULT, rank);
+        store<i32>(RESULT + 4, hardCount);
+        return p;
+      }
+    }
+  }
+  return 0;
+}
+
+// @ts-ignore: decorator
+@inline
+function skipSpace(p: usize): usize {
+  let c = load<u8>(p);
+  while (c == 0x20 || c == 0x0a || c == 0x0d || c == 0x09) {
+    p++;
+    c = load<u8>(p);
+  }
+  return p;
+}
+
+/** Reads one number and stores it; returns the address behind it, or 0 where there is none. */
+function readNumber(start: usize, out: usize): usize {
+  let p = start;
+  const negative = load<u8>(p) == 0x2d;
+  if (negative) p++;
+
+  let w: u64 = 0; // the digits as a whole number; it overflows where there are more than 19
+  const first = p;
+  let digit = <u32>load<u8>(p) - 0x30;
+  if (digit > 9) return 0;
+  if (digit == 0) {
+    p++;
+  } else {
+    do {
+      w = w * 10 + digit;
+      p++;
+      digit = <u32>load<u8>(p) - 0x30;
+    } while (digit <= 9);
+  }
+  let digits = <i32>(p - first);
+  let e: i32 = 0;
+
+  if (load<u8>(p) == 0x2e) {
+    p++;
+    const fraction = p;
+    while (areEightDigits(load<u64>(p))) {
+      w = w * 100000000 + eightDigits(load<u64>(p));
+      p += 8;
+    }
+    digit = <u32>load<u8>(p) - 0x30;
+    while (digit <= 9) {
+      w = w * 10 + digit;
+      p++;
+      digit = <u32>load<u8>(p) - 0x30;
+    }
+    if (p == fraction) return 0;
+    e = -<i32>(p - fraction);
+    digits -= e;
+  }
+  if (digits > 19) {
+    // Zeros in front do not count.
+    let zero = first;
+    while (load<u8>(zero) == 0x30 || load<u8>(zero) == 0x2e) {
+      if (load<u8>(zero) == 0x30) digits--;
+      zero++;
+    }
+    if (digits > 19) isHard = true;
+  }
+
+  if ((load<u8>(p) | 0x20) == 0x65) {
+    p++;
+    const sign = load<u8>(p);
+    if (sign == 0x2d || sign == 0x2b) p++;
+    digit = <u32>load<u8>(p) - 0x30;
+    if (digit > 9) return 0;
+    let exponent: i32 = 0;
+    do {
+      if (exponent < 100000) exponent = exponent * 10 + digit;
+      p++;
+      digit = <u32>load<u8>(p) - 0x30;
+    } while (digit <= 9);
+    e += sign == 0x2d ? -exponent : exponent;
+  }
+
+  const value = isHard ? 0 : nearestDouble(w, e);
+  store<f64>(out, negative ? -value : value);
+  return p;
+}
+
+/** Are all eight bytes of a word digits? (Daniel Lemire, "Quickly parsing eight digits", 2018) */
+// @ts-ignore: decorator
+@inline
+function areEightDigits(word: u64): bool {
+  const high = word & 0xf0f0f0f0f0f0f0f0;
+  const carried = ((word + 0x0606060606060606) & 0xf0f0f0f0f0f0f0f0) >> 4;
+  return (high | carried) == 0x3333333333333333;
+}
+
+/** The number that eight digits write, the first one in the lowest byte. */
+// @ts-ignore: decorator
+@inline
+function eightDigits(word: u64): u64 {
+  let x = word - 0x3030303030303030;
+  x = x * 10 + (x >> 8); // pairs of digits
+  const mask: u64 = 0x000000ff000000ff;
+  return <u64><u32>(((x & mask) * 0x000f424000000064 + ((x >> 16) & mask) * 0x0000271000000001) >> 32);
+}
+
+const SMALL_POWERS = memory.data<f64>(
+  [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22],
+  16,
+);
+
+/**
+ * The double nearest to w · 10^e, ties to even. Short numbers are exact in one division or multiplication (Clinger,
+ * 1990); the others come from the product of w with 128 bits of 10^e (Lemire, "Number parsing at a gigabyte per
+ * second", 2021). Where that leaves a doubt, or the result is not a normal number, it is hard.
+ */
+function nearestDouble(w: u64, e: i32): f64 {
+  if (w == 0) return 0;
+  if (w <= 0x20000000000000 && e >= -22 && e <= 22) {
+    const power = load<f64>(SMALL_POWERS + ((<usize>abs(e)) << 3));
+    return e < 0 ? <f64>w / power : <f64>w * power;
+  }
+  if (e < LEAST_POWER || e > MOST_POWER) return hard();
+
+  const shift = clz(w);
+  const mantissa = w << shift;
+  const power = powerCutOff(e);
+  let high = multiplyHigh(mantissa, load<u64>(power, 8));
+  let low = mantissa * load<u64>(power, 8);
+  if ((high & 0x1ff) == 0x1ff && low + mantissa < mantissa) {
+    // The lower half of the power can change the bits that are kept.
+    const below = multiplyHigh(mantissa, load<u64>(power));
+    const lowest = mantissa * load<u64>(power);
+    const sum = low + below;
+    if (sum < low) high++;
+    low = sum;
+    if ((high & 0x1ff) == 0x1ff && low + 1 == 0 && lowest + mantissa < mantissa) return hard();
+  }
+
+  const top = high >> 63;
+  let bits = high >> (top + 9); // 54 bits: one more than a double has
+  if (low == 0 && (high & 0x1ff) == 0 && (bits & 3) == 1) return hard(); // exactly between two doubles
+  bits = (bits + (bits & 1)) >> 1;
+  let exponent = <i64>((217706 * e) >> 16) + 1087 - <i64>shift - <i64>(1 ^ top);
+  if (bits >> 53) {
+    bits >>= 1;
+    exponent++;
+  }
+  if (exponent < 1 || exponent > 2046) return hard();
+  return reinterpret<f64>((<u64>exponent << 52) | (bits & 0xfffffffffffff));
+}
+
+// @ts-ignore: decorator
+@inline
+function hard(): f64 {
+  isHard = true;
+  return 0;
+}
