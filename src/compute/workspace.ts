@@ -12,7 +12,7 @@ import {
   type Value,
   type Values,
 } from '../tensor/signature.js';
-import { elements, type Shape, scatter, type Tensor } from '../tensor/tensor.js';
+import { elements, reverseAxes, type Shape, type Tensor } from '../tensor/tensor.js';
 
 /** All memory of one request: known from its shapes before anything is computed. */
 export interface Workspace {
@@ -177,7 +177,7 @@ function arrange(signature: GroupMember, values: Values, allocate: (length: numb
     else if (member.kind === 'tensor') {
       const { shape, data } = value as Tensor;
       const tensor = { shape, strides: stridesFor(member, shape), data: allocate(data.length) };
-      if (hasBatchAxis(member)) scatter(tensor.data, data, shape, tensor.strides);
+      if (hasBatchAxis(member)) reverseAxes(tensor.data, data, shape);
       else tensor.data.set(data);
       arranged[name] = tensor;
     } else arranged[name] = value;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { readNumber } from './json-scanner.js';
 import { powersOfTen } from './powers-of-ten.js';
-import { elements, rowMajor, type Tensor } from './tensor.js';
+import { elements, reverseAxes, rowMajor, type Tensor } from './tensor.js';
 
 /**
  * The fast road for tensors, in WebAssembly: text to doubles and back. It takes what is as it should be; for
@@ -25,7 +25,7 @@ interface Exports {
   result(): number;
   hardNumbers(): number;
   readArrays(text: number, out: number): number;
-  writeArrays(data: number, n0: number, n1: number, n2: number, s0: number, s1: number, s2: number, to: number): number;
+  writeArrays(data: number, n0: number, n1: number, n2: number, to: number): number;
 }
 
 const PAGE = 65_536;
@@ -88,12 +88,13 @@ export function loadJsonCodec(folder: URL = new URL('.', import.meta.url)): Json
       const needed = data.byteLength + longest + SLACK;
       if (shape.length > 3 || needed > MOST_BYTES) return undefined;
       const numbers = reserve(needed);
-      new Float64Array(memory.buffer, numbers, data.length).set(data);
+      const inOrder = new Float64Array(memory.buffer, numbers, data.length);
+      if (strides.at(-1) === 1) inOrder.set(data);
+      else reverseAxes(inOrder, data, shape.toReversed());
       const missing = 3 - shape.length; // axes of length 1 in front, whose brackets are left out again
       const [n0, n1, n2] = [1, 1, 1].slice(0, missing).concat(shape);
-      const [s0, s1, s2] = [0, 0, 0].slice(0, missing).concat(strides);
       const start = numbers + data.byteLength;
-      const end = exports.writeArrays(numbers, n0, n1, n2, s0, s1, s2, start);
+      const end = exports.writeArrays(numbers, n0, n1, n2, start);
       const length = end - start - 2 * missing;
       bytes.set(new Uint8Array(memory.buffer, start + missing, length), offset);
       return offset + length;

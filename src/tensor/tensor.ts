@@ -24,18 +24,28 @@ export function timeMajor(shape: Shape): number[] {
   return shape.map((_, axis) => elements(shape.slice(0, axis)));
 }
 
-/** Copies numbers in row-major order to where the strides put them. */
-export function scatter(data: Float64Array, numbers: Float64Array, shape: Shape, strides: readonly number[]): void {
-  let read = 0;
-  const walk = (axis: number, at: number): void => {
-    const [count, stride] = [shape[axis], strides[axis]];
-    if (axis === shape.length - 1) {
-      for (let i = 0; i < count; i++) data[at + i * stride] = numbers[read++];
-    } else {
-      for (let i = 0; i < count; i++) walk(axis + 1, at + i * stride);
+/** Numbers that are turned over at a time, in each direction: a block of both sides stays in the first cache. */
+const BLOCK = 8;
+
+/**
+ * Turns the order of up to three axes around, from row-major to time-major or back: out[k, j, i] = data[i, j, k].
+ *
+ * @param shape of `data`, whose last axis is contiguous; `out` has the reverse shape
+ */
+export function reverseAxes(out: Float64Array, data: Float64Array, shape: Shape): void {
+  const [a, b, c] = shape.length === 3 ? shape : [shape[0], 1, shape[1] ?? 1];
+  for (let j = 0; j < b; j++) {
+    for (let i0 = 0; i0 < a; i0 += BLOCK) {
+      const i1 = Math.min(i0 + BLOCK, a);
+      for (let k0 = 0; k0 < c; k0 += BLOCK) {
+        const k1 = Math.min(k0 + BLOCK, c);
+        for (let i = i0; i < i1; i++) {
+          const row = (i * b + j) * c;
+          for (let k = k0; k < k1; k++) out[(k * b + j) * a + i] = data[row + k];
+        }
+      }
     }
-  };
-  walk(0, 0);
+  }
 }
 
 /** The index [i, j, …] of the element at `position` in the data of a time-major or row-major tensor. */

@@ -173,18 +173,18 @@ function spread(n: u32): u64 {
   return tens | ((pairs - 10 * tens) << 8);
 }
 
-/** Writes a tensor of three axes as nested arrays; strides in numbers. Returns the address behind it. */
-export function writeArrays(data: usize, n0: i32, n1: i32, n2: i32, s0: i32, s1: i32, s2: i32, to: usize): usize {
+/** Writes a tensor of three axes, the last one contiguous, as nested arrays. Returns the address behind it. */
+export function writeArrays(data: usize, n0: i32, n1: i32, n2: i32, to: usize): usize {
   let at = to;
+  let from = data;
   for (let i = 0; i < n0; i++) {
     store<u8>(at++, i == 0 ? 0x5b : 0x2c);
     for (let j = 0; j < n1; j++) {
       store<u8>(at++, j == 0 ? 0x5b : 0x2c);
-      let from = data + ((<usize>i * s0 + <usize>j * s1) << 3);
       for (let k = 0; k < n2; k++) {
         store<u8>(at++, k == 0 ? 0x5b : 0x2c);
         at = writeNumber(load<f64>(from), at);
-        from += (<usize>s2) << 3;
+        from += 8;
       }
       store<u8>(at++, 0x5d);
     }
