@@ -55,7 +55,7 @@ async function main(): Promise<void> {
 
 main().catch((error: Error) => {
   // A setting that cannot be used, or what the system refuses, such as a port that is taken, needs no stack.
-  const expected = error.name === 'ConfigError' || 'syscall' in error;
+  const expected = ['ConfigError', 'KernelsUnavailable'].includes(error.name) || 'syscall' in error;
   process.stderr.write(`unroll cannot start: ${expected ? error.message : error.stack}\n`);
   process.exit(1);
 });

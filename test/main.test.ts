@@ -40,6 +40,15 @@ describe('the process', () => {
     expect(stderr).toBe('unroll cannot start: PORT is "nowhere", but must be integer\n');
   });
 
+  it.runIf(process.version.startsWith('v20.'))('does not start with kernels that this Node does not have', () => {
+    const { status, stderr } = spawnSync(process.execPath, [MAIN], {
+      env: { ...process.env, PORT: '0', KERNELS: 'fma' },
+      encoding: 'utf8',
+    });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^unroll cannot start: KERNELS=fma cannot be used in Node v20\..*\n$/);
+  });
+
   it('does not start on a port that is taken, and says so', async () => {
     const { url } = await started();
     const { port } = new URL(url);

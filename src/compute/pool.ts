@@ -1,8 +1,10 @@
 import { Piscina } from 'piscina';
-import type { Choice } from '../kernels/choose.js';
+import { type Choice, KernelsUnavailable } from '../kernels/choose.js';
 import type { Tier } from '../kernels/kernels.js';
 import { now, type Outcome, type Task } from './outcome.js';
-import type { WorkerData } from './worker.js';
+import type { ready, WorkerData } from './worker.js';
+
+type Ready = ReturnType<typeof ready>;
 
 /** The main thread's side of the workers. */
 export interface Pool {
@@ -58,8 +60,10 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
   piscina.on('error', onFault);
   // One task for each worker: done when all have loaded their code. Some Node versions know instructions that
   // others do not, but all threads of a process know the same.
-  const ready = () => piscina.run(undefined as never, { name: 'ready' }) as Promise<unknown> as Promise<Tier>;
-  const [tier] = await Promise.all(Array.from({ length: workers }, ready));
+  const askReady = () => piscina.run(undefined as never, { name: 'ready' }) as Promise<unknown> as Promise<Ready>;
+  const [first] = await Promise.all(Array.from({ length: workers }, askReady));
+  if ('unavailable' in first) throw new KernelsUnavailable(first.unavailable);
+  const { tier } = first;
   let open = true;
   let begun = 0; // running or waiting
 

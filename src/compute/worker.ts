@@ -1,5 +1,5 @@
 import { move, transferableSymbol, valueSymbol, workerData } from 'piscina';
-import { type Choice, chooseKernels } from '../kernels/choose.js';
+import { type Choice, chooseKernels, KernelsUnavailable } from '../kernels/choose.js';
 import type { Tier } from '../kernels/kernels.js';
 import { loadJsonCodec } from '../tensor/json-codec.js';
 import { answer, type Machinery } from './answer.js';
@@ -12,10 +12,18 @@ export interface WorkerData {
 
 let machinery: Machinery | undefined;
 
-/** Called once in each thread at the start: loads what it works with and tells the build of the kernels. */
-export function ready(): Tier {
-  machinery ??= load();
-  return machinery.kernels.tier;
+/**
+ * Called once in each thread at the start: loads what it works with and tells the build of the kernels, or why there
+ * is none.
+ */
+export function ready(): { tier: Tier } | { unavailable: string } {
+  try {
+    machinery ??= load();
+    return { tier: machinery.kernels.tier };
+  } catch (error) {
+    if (error instanceof KernelsUnavailable) return { unavailable: error.message };
+    throw error;
+  }
 }
 
 function load(): Machinery {

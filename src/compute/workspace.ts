@@ -16,8 +16,6 @@ import { elements, reverseAxes, type Shape, type Tensor } from '../tensor/tensor
 
 /** All memory of one request: known from its shapes before anything is computed. */
 export interface Workspace {
-  /** The letters of the request, and those that the operation adds. */
-  readonly dims: Dims;
   readonly request: Values;
   readonly answer: Values;
   readonly scratch: Values;
@@ -88,7 +86,6 @@ export function reserve(
   const arranged = arrange(operation.request, request, allocate);
   const arrangedPlan = { ...plan, request: arranged };
   return {
-    dims,
     request: arranged,
     answer: fill(arrangedPlan, operation.answer, tensors),
     scratch: fill(arrangedPlan, operation.scratch, tensors),

@@ -59,7 +59,9 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
       ...reply.logged,
       stages: reply.stages,
     };
-    request.log.info(line, 'request answered');
+    // Probes come every few seconds; what computes, and what goes wrong, is worth a line each.
+    const level = request.routeOptions.config.computes || reply.statusCode >= 400 ? 'info' : 'debug';
+    request.log[level](line, 'request answered');
   });
   await app.register(lifecyclePlugin);
   app.addHook('onRequest', async (request) => {

@@ -6,10 +6,15 @@ import { loadSimd } from './simd.js';
 export const CHOICES = ['auto', ...TIERS] as const;
 export type Choice = (typeof CHOICES)[number];
 
+/** A tier that was asked for by name cannot be used here. */
+export class KernelsUnavailable extends Error {
+  override readonly name = 'KernelsUnavailable';
+}
+
 /**
  * The kernels to compute with.
  *
- * @throws Error where a tier that is asked for by name cannot be used: never a silent replacement
+ * @throws KernelsUnavailable where a tier is asked for by name: never a silent replacement
  */
 export function chooseKernels(choice: Choice): Kernels {
   if (choice !== 'auto') return load(choice);
@@ -29,7 +34,9 @@ function load(tier: Tier): Kernels {
   try {
     kernels = loadSimd(tier);
   } catch (error) {
-    throw new Error(`KERNELS=${tier} cannot be used in Node ${process.version}: ${(error as Error).message}`);
+    throw new KernelsUnavailable(
+      `KERNELS=${tier} cannot be used in Node ${process.version}: ${(error as Error).message}`,
+    );
   }
   check(kernels);
   return kernels;
@@ -40,7 +47,9 @@ function check(kernels: Kernels): void {
   const [actual, expected] = [trial(kernels), trial(reference)];
   const wrong = actual.findIndex((value, i) => !(Math.abs(value - expected[i]) <= 1e-13));
   if (wrong >= 0) {
-    throw new Error(`the kernels of tier ${kernels.tier} compute ${actual[wrong]} where it must be ${expected[wrong]}`);
+    throw new KernelsUnavailable(
+      `the kernels of tier ${kernels.tier} compute ${actual[wrong]} where it must be ${expected[wrong]}`,
+    );
   }
 }
 

@@ -54,6 +54,17 @@ export function loadJsonCodec(folder: URL = new URL('.', import.meta.url)): Json
     return base;
   };
 
+  /** Reads what the module could not round; false where a number is too large for a double. */
+  const readHard = (data: Float64Array, count: number): boolean => {
+    const hard = new Uint32Array(memory.buffer, exports.hardNumbers(), 2 * count);
+    for (let i = 0; i < hard.length; i += 2) {
+      const value = readNumber({ bytes: body, at: hard[i] - text, pointer: '' });
+      if (!Number.isFinite(value)) return false;
+      data[hard[i + 1]] = value;
+    }
+    return true;
+  };
+
   return {
     open(bytes) {
       body = bytes;
@@ -71,15 +82,11 @@ export function loadJsonCodec(folder: URL = new URL('.', import.meta.url)): Json
       if (out === 0) return undefined;
       const end = exports.readArrays(text + offset, out);
       if (end === 0) return undefined;
-      const [rank, hardCount, ...sizes] = new Int32Array(memory.buffer, exports.result(), 10);
-      const shape = sizes.slice(0, rank);
+      const result = new Int32Array(memory.buffer, exports.result(), 10);
+      const [rank, hardCount] = [result[0], result[1]];
+      const shape = Array.from(result.subarray(2, 2 + rank));
       const data = new Float64Array(memory.buffer, out, elements(shape));
-      const hard = new Uint32Array(memory.buffer, exports.hardNumbers(), 2 * hardCount);
-      for (let i = 0; i < hard.length; i += 2) {
-        const value = readNumber({ bytes: body, at: hard[i] - text, pointer: '' });
-        if (!Number.isFinite(value)) return undefined;
-        data[hard[i + 1]] = value;
-      }
+      if (hardCount > 0 && !readHard(data, hardCount)) return undefined;
       out += data.byteLength;
       return { tensor: { shape, strides: rowMajor(shape), data }, end: end - text };
     },

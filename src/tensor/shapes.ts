@@ -48,7 +48,7 @@ export function bindDims(signature: GroupMember, values: Values): Dims {
     tensor: { shape },
   } of placed) {
     member.dims.forEach(({ terms: [letter, ...more] }, axis) => {
-      if (more.length > 0 || isCount(letter) || bindings.has(letter)) return;
+      if (more.length > 0 || typeof letter === 'number' || bindings.has(letter)) return;
       bindings.set(letter, { value: shape[axis], from: pointer });
     });
   }
@@ -58,7 +58,7 @@ export function bindDims(signature: GroupMember, values: Values): Dims {
     member,
     tensor: { shape },
   } of placed) {
-    const expected = member.dims.map((dim) => sum(dim, bindings));
+    const expected = member.dims.map((dim) => lengthOf(dim, (letter) => bindings.get(letter)?.value));
     const wrong = member.dims.filter((_, axis) => expected[axis] !== undefined && expected[axis] !== shape[axis]);
     if (wrong.length > 0) {
       const shown = expected.map((value, axis) => value ?? member.dims[axis].text).join(', ');
@@ -92,24 +92,20 @@ export function* tensorsIn(signature: GroupMember, values: Values, parent = ''):
   }
 }
 
-function isCount(term: string): boolean {
-  return /^\d+$/.test(term);
-}
-
-/** The length of an axis, or undefined where a letter in it is not known. */
-function sum({ terms }: Dim, bindings: ReadonlyMap<string, Binding>): number | undefined {
-  let total = 0;
+/** The length of an axis, or undefined where a letter in it has no value. */
+function lengthOf({ terms }: Dim, lookUp: (letter: string) => number | undefined): number | undefined {
+  let length = 0;
   for (const term of terms) {
-    const value = isCount(term) ? Number(term) : bindings.get(term)?.value;
+    const value = typeof term === 'number' ? term : lookUp(term);
     if (value === undefined) return undefined;
-    total += value;
+    length += value;
   }
-  return total;
+  return length;
 }
 
 /** ": n_a = 5 from /a0, n_x = 3 from /x" */
 function explain(dims: readonly Dim[], bindings: ReadonlyMap<string, Binding>): string {
-  const letters = new Set(dims.flatMap(({ terms }) => terms));
+  const letters = new Set(dims.flatMap(({ terms }) => terms.filter((term) => typeof term === 'string')));
   const reasons = [...letters].flatMap((letter) => {
     const binding = bindings.get(letter);
     return binding ? [`${letter} = ${binding.value} from ${binding.from}`] : [];
@@ -119,9 +115,13 @@ function explain(dims: readonly Dim[], bindings: ReadonlyMap<string, Binding>): 
 
 /** The shape of a tensor in this request, or undefined where a letter in it has no value: then it does not exist. */
 export function shapeIn(dims: Dims, member: TensorMember): Shape | undefined {
-  const bindings = new Map(Object.entries(dims).map(([letter, value]) => [letter, { value, from: '' }]));
-  const shape = member.dims.map((dim) => sum(dim, bindings));
-  return shape.includes(undefined) ? undefined : (shape as number[]);
+  const shape: number[] = [];
+  for (const dim of member.dims) {
+    const length = lengthOf(dim, (letter) => dims[letter]);
+    if (length === undefined) return undefined;
+    shape.push(length);
+  }
+  return shape;
 }
 
 /** Where the elements of a tensor lie: time-major if it has a batch axis, else as they are written. */

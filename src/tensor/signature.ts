@@ -17,7 +17,7 @@ export interface TensorMember {
 /** One axis: a sum of symbols and whole numbers, such as n_a + n_x or 1. */
 export interface Dim {
   readonly text: string;
-  readonly terms: readonly string[];
+  readonly terms: readonly (string | number)[];
   /** A symbol this axis may not exceed: da may have fewer time steps than x. */
   readonly atMost: string | undefined;
 }
@@ -63,7 +63,7 @@ export function tensor(shape: string, description: string): TensorMember & { opt
 
 function parseDim(text: string): Dim {
   const [sum, atMost] = text.split('<=');
-  const terms = sum.split('+');
+  const terms = sum.split('+').map((term) => (/^\d+$/.test(term) ? Number(term) : term));
   return { text: terms.join(' + '), terms, atMost };
 }
 
@@ -140,5 +140,6 @@ export function timeAxis(member: TensorMember): number {
 
 /** The JSON pointer of a member (RFC 6901). */
 export function pointerTo(parent: string, name: string): string {
-  return `${parent}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+  const escaped = /[~/]/.test(name) ? name.replaceAll('~', '~0').replaceAll('/', '~1') : name;
+  return `${parent}/${escaped}`;
 }
