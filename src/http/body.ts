@@ -37,12 +37,14 @@ function checkEncoding({ headers }: FastifyRequest): void {
   }
 }
 
-/** What is reserved for a body at first: an announced length is only believed as it arrives. */
+/** A length that is announced is believed when so much of it has arrived. */
+const BELIEVED_BYTES = 1024 * 1024;
+/** What is reserved at first for a body of unknown length. */
 const FIRST_BYTES = 64 * 1024;
 
 /**
- * All bytes of the payload in one piece of memory that doubles as it fills. A body over the limit is refused as
- * soon as that is known; the error handler reads the rest of it.
+ * All bytes of the payload in one piece of memory, which doubles as it fills where no length is announced. A body
+ * over the limit is refused as soon as that is known; the error handler reads the rest of it.
  */
 async function collect(
   request: FastifyRequest,
@@ -51,13 +53,13 @@ async function collect(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const announced = request.headers['content-length'];
   if (Number(announced) > limit) throw tooLarge(`${announced} bytes`, limit);
-  let bytes = new Uint8Array(Math.min(Number(announced ?? FIRST_BYTES), FIRST_BYTES));
+  let bytes = new Uint8Array(Math.min(Number(announced ?? FIRST_BYTES), BELIEVED_BYTES));
   let length = 0;
   for await (const chunk of payload.iterator({ destroyOnReturn: false })) {
     const end = length + chunk.length;
     if (end > limit) throw tooLarge(`more than ${limit} bytes`, limit);
     if (end > bytes.length) {
-      const larger = new Uint8Array(Math.min(Math.max(2 * bytes.length, end), Number(announced ?? limit)));
+      const larger = new Uint8Array(Number(announced ?? Math.min(Math.max(2 * bytes.length, end), limit)));
       larger.set(bytes.subarray(0, length));
       bytes = larger;
     }
