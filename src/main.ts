@@ -17,15 +17,15 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 }
 
 async function main(): Promise<void> {
-  const [{ pino }, { createPool }, { loadConfig }, { buildApp }] = await Promise.all([
+  const [{ pino }, { createPool }, { loadConfig }] = await Promise.all([
     import('pino'),
     import('./compute/pool.js'),
     import('./config.js'),
-    import('./http/app.js'),
   ]);
   const config = loadConfig(process.env);
   const logger: Logger = pino({ level: config.LOG_LEVEL });
-  const pool = await createPool(
+  // The workers start while this thread loads the rest.
+  const starting = createPool(
     {
       workers: config.WORKERS,
       queueLimit: config.QUEUE_LIMIT,
@@ -34,6 +34,7 @@ async function main(): Promise<void> {
     },
     (err) => logger.error({ err }, 'worker died and is replaced'),
   );
+  const [pool, { buildApp }] = await Promise.all([starting, import('./http/app.js')]);
   const app = await buildApp({ config, pool, logger });
 
   stop = async (signal) => {
