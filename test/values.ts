@@ -28,6 +28,20 @@ export const dimsArbitrary: fc.Arbitrary<Dims> = fc
   })
   .map(({ shorter, ...dims }) => ({ ...dims, T_da: Math.max(1, dims.T_x - shorter) }));
 
+/** The same, with a value for each letter that only this signature has. */
+export function dimsArbitraryFor(group: GroupMember): fc.Arbitrary<Dims> {
+  const own = Object.fromEntries([...lettersOf(group)].map((letter) => [letter, fc.integer({ min: 1, max: 4 })]));
+  return fc.tuple(fc.record(own), dimsArbitrary).map(([letters, dims]) => ({ ...letters, ...dims }));
+}
+
+export function lettersOf(group: GroupMember): Set<string> {
+  const letters = Object.values(group.members).flatMap((member) => {
+    if (member.kind === 'group') return [...lettersOf(member)];
+    return member.kind === 'tensor' ? member.dims.flatMap(({ terms }) => terms) : [];
+  });
+  return new Set(letters.filter((letter) => typeof letter === 'string'));
+}
+
 /** A source of numbers: the same seed gives the same numbers. */
 export function numbersFrom(seed: number, scale = 1): () => number {
   let state = seed | 0;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { operations } from '../../src/operations/operations.js';
-import { choicesArbitrary, dimsArbitrary, type Json, type JsonObject, numbersFrom, tensorsFor } from '../values.js';
+import { choicesArbitrary, dimsArbitraryFor, type Json, type JsonObject, numbersFrom, tensorsFor } from '../values.js';
 import { type Started, start } from './start.js';
 
 /** Ten thousand mutations of valid bodies, over HTTP: only 200 and 4xx with the right problem, and no hang. */
@@ -86,14 +86,15 @@ function change(value: Json, { kind, path, value: other }: { kind: string; path:
 
 const bodies = fc
   .record({
-    operation: fc.constantFrom(...operations),
-    dims: dimsArbitrary,
+    request: fc.constantFrom(...operations).chain((operation) => {
+      return fc.record({ operation: fc.constant(operation), dims: dimsArbitraryFor(operation.request) });
+    }),
     choices: choicesArbitrary,
     seed: fc.integer(),
     changes: fc.array(structural, { maxLength: 2 }),
     mutations: fc.oneof(fc.constant([]), fc.array(mutation, { minLength: 1, maxLength: 3 })),
   })
-  .map(({ operation, dims, choices, seed, changes, mutations }) => {
+  .map(({ request: { operation, dims }, choices, seed, changes, mutations }) => {
     const numbers = numbersFrom(seed);
     const request = tensorsFor(operation.request, dims, () => Math.round(numbers() * 100) / 100, choices);
     for (const one of changes) change(request, structuredClone(one)); // the samples share their values

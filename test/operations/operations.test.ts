@@ -10,15 +10,18 @@ import { builds } from '../kernels/builds.js';
 import {
   choicesArbitrary,
   dimsArbitrary,
+  dimsArbitraryFor,
   type Json,
   type JsonObject,
+  lettersOf,
   numbersFrom,
   operationCalled,
   shapeOf,
   tensorsFor,
 } from '../values.js';
 
-const requestArbitrary = fc.record({ dims: dimsArbitrary, choices: choicesArbitrary, seed: fc.integer() });
+const requestArbitrary = (operation: Operation) =>
+  fc.record({ dims: dimsArbitraryFor(operation.request), choices: choicesArbitrary, seed: fc.integer() });
 
 /** Does the answer hold exactly the tensors of its signature, in the right shapes? */
 function expectShapes(group: GroupMember, answer: JsonObject, dims: Record<string, number>): void {
@@ -50,7 +53,7 @@ const perOperation = builds.flatMap((kernels) =>
 describe.each(perOperation)('%s on %s kernels', (id, _, operation, kernels) => {
   it('answers every request of its signature with the tensors of its signature', () => {
     fc.assert(
-      fc.property(requestArbitrary, ({ dims, choices, seed }) => {
+      fc.property(requestArbitrary(operation), ({ dims, choices, seed }) => {
         const request = tensorsFor(operation.request, dims, numbersFrom(seed), choices);
         expectShapes(operation.answer, askJsonOn(id, request, kernels), dims);
       }),
@@ -59,7 +62,7 @@ describe.each(perOperation)('%s on %s kernels', (id, _, operation, kernels) => {
 
   it('gives the same bytes for the same request, in whatever order its members are written', () => {
     fc.assert(
-      fc.property(requestArbitrary, ({ dims, choices, seed }) => {
+      fc.property(requestArbitrary(operation), ({ dims, choices, seed }) => {
         const request = tensorsFor(operation.request, dims, numbersFrom(seed), choices);
         const reversed = Object.fromEntries(Object.entries(request).reverse());
         expect(askTextOn(id, reversed, kernels)).toBe(askTextOn(id, request, kernels));
@@ -70,7 +73,7 @@ describe.each(perOperation)('%s on %s kernels', (id, _, operation, kernels) => {
 
   it('computes on every build what it computes on the plain one', () => {
     fc.assert(
-      fc.property(requestArbitrary, ({ dims, choices, seed }) => {
+      fc.property(requestArbitrary(operation), ({ dims, choices, seed }) => {
         const request = tensorsFor(operation.request, dims, numbersFrom(seed), choices);
         expectNear(askJsonOn(id, request, kernels), askJsonOn(id, request, builds[0]));
       }),
@@ -80,7 +83,8 @@ describe.each(perOperation)('%s on %s kernels', (id, _, operation, kernels) => {
 
 describe.each(operations.map((operation): [string, Operation] => [operation.id, operation]))('%s', (id, operation) => {
   it('refuses every request that lacks one of its members or has one too many', () => {
-    const dims = { n_x: 2, n_a: 3, n_y: 2, m: 2, T_x: 3, T_da: 2 };
+    const letters = Object.fromEntries([...lettersOf(operation.request)].map((letter) => [letter, 2]));
+    const dims = { ...letters, n_a: 3, T_x: 3 };
     const request = tensorsFor(operation.request, dims, numbersFrom(1), { prediction: true, way: 1, extras: false });
     for (const name of Object.keys(request)) {
       const { [name]: _, ...less } = request;
