@@ -22,7 +22,11 @@ export const dimsArbitrary: fc.Arbitrary<Dims> = fc
     n_x: fc.integer({ min: 1, max: 4 }),
     n_a: fc.integer({ min: 1, max: 4 }),
     n_y: fc.integer({ min: 1, max: 3 }),
-    m: fc.integer({ min: 1, max: 3 }),
+    // A large batch now and then: its sequences are worked on in several chunks of time steps.
+    m: fc.oneof(
+      { weight: 9, arbitrary: fc.integer({ min: 1, max: 3 }) },
+      { weight: 1, arbitrary: fc.constantFrom(70, 150) },
+    ),
     T_x: fc.integer({ min: 1, max: 5 }),
     shorter: fc.integer({ min: 0, max: 4 }),
   })
