@@ -80,7 +80,7 @@ export function loadJsonCodec(folder: URL = new URL('.', import.meta.url)): Json
 
     readTensor(offset) {
       if (out === 0) return undefined;
-      const end = exports.readArrays(text + offset, out);
+      const end = exports.readArrays(text + offset, out) >>> 0; // addresses come back signed
       if (end === 0) return undefined;
       const result = new Int32Array(memory.buffer, exports.result(), 10);
       const [rank, hardCount] = [result[0], result[1]];
@@ -101,7 +101,7 @@ export function loadJsonCodec(folder: URL = new URL('.', import.meta.url)): Json
       const missing = 3 - shape.length; // axes of length 1 in front, whose brackets are left out again
       const [n0, n1, n2] = [1, 1, 1].slice(0, missing).concat(shape);
       const start = numbers + data.byteLength;
-      const end = exports.writeArrays(numbers, n0, n1, n2, start);
+      const end = exports.writeArrays(numbers, n0, n1, n2, start) >>> 0;
       const length = end - start - 2 * missing;
       bytes.set(new Uint8Array(memory.buffer, start + missing, length), offset);
       return offset + length;
