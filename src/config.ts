@@ -56,7 +56,7 @@ export const configSchema = Type.Object({
     type: 'string',
     default: 'auto',
     description:
-      'Build of the inner loops: `scalar` (plain TypeScript), `simd` (WebAssembly), `fma` (faster, Node 22 and later, but its last digits were seen to change while Node warms up), or `auto`: `simd` where Node has it, else `scalar`.',
+      'Build of the inner loops: `scalar` (plain TypeScript), `simd` (WebAssembly), `fma` (with fused multiply-add, Node 22 and later), or `auto`, the fastest that this Node has.',
   }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     type: 'string',

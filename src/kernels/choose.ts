@@ -2,7 +2,7 @@ import { type Kernels, type Matrix, TIERS, type Tier } from './kernels.js';
 import { reference } from './reference.js';
 import { loadSimd } from './simd.js';
 
-/** What a person may ask for: one tier, or the fastest that this runtime has and that gives the same bytes always. */
+/** What a person may ask for: one tier, or the fastest that this runtime has and that computes what it should. */
 export const CHOICES = ['auto', ...TIERS] as const;
 export type Choice = (typeof CHOICES)[number];
 
@@ -18,12 +18,14 @@ export class KernelsUnavailable extends Error {
  */
 export function chooseKernels(choice: Choice): Kernels {
   if (choice !== 'auto') return load(choice);
-  // Not fma: its relaxed instructions gave other last digits before Node had optimised them than after.
-  try {
-    return load('simd');
-  } catch {
-    return reference; // this runtime does not have the instructions
+  for (const tier of [...TIERS].reverse()) {
+    try {
+      return load(tier);
+    } catch {
+      // This runtime does not have it: the next slower one.
+    }
   }
+  return reference;
 }
 
 function load(tier: Tier): Kernels {

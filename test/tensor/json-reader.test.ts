@@ -251,6 +251,7 @@ describe('tensors', () => {
     ['[[1],[true]]', '/x/1/0', '/x/1/0 is a boolean, but must be a number'],
     ['[[{"a":1}]]', '/x/0/0', '/x/0/0 is an object, but must be a number'],
     ['[[1e999]]', '/x/0/0', '/x/0/0 is 1e999, which is too large for float64'],
+    [`[[0.${'0'.repeat(100_004)}1e1000050]]`, '/x/0/0', 'which is too large for float64'],
     ['[[1,2],[3,-1e309]]', '/x/1/1', '/x/1/1 is -1e309, which is too large for float64'],
   ])('%s', (text, pointer, detail) => {
     const { code, faults } = refused(`{"x":${text},${REST}}`);

@@ -149,7 +149,7 @@ function readNumber(start: usize, out: usize): usize {
     if (digit > 9) return 0;
     let exponent: i32 = 0;
     do {
-      if (exponent < 100000) exponent = exponent * 10 + digit;
+      if (exponent < 100000000) exponent = exponent * 10 + digit;
       p++;
       digit = <u32>load<u8>(p) - 0x30;
     } while (digit <= 9);
