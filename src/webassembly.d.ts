@@ -1,5 +1,6 @@
 /** The part of the global WebAssembly that is used here; TypeScript has its types only among a browser's. */
 declare namespace WebAssembly {
+  class CompileError extends Error {}
   class Module {
     constructor(bytes: Uint8Array);
   }

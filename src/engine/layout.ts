@@ -1,4 +1,4 @@
-import type { Matrix } from '../kernels/kernels.js';
+import type { Matrix, Rows } from '../kernels/kernels.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /**
@@ -12,8 +12,13 @@ import type { Tensor } from '../tensor/tensor.js';
  * one run of m · n_a numbers. A caller's (n_a, m) lies as (m, n_a). Weights lie as the caller wrote them.
  */
 
-/** Time step t of a (n, m, T) tensor as rows: a view. */
-export function timeStep(tensor: Tensor, t: number): Float64Array {
+/** All numbers of a tensor, one after the other. */
+export function rows({ data }: Tensor): Rows {
+  return { data, offset: 0, length: data.length };
+}
+
+/** Time step t of a (n, m, T) tensor as rows. */
+export function timeStep(tensor: Tensor, t: number): Rows {
   return timeRange(tensor, t, t + 1);
 }
 
@@ -22,9 +27,14 @@ export function stepsOf({ shape: [, , T] }: Tensor): number {
   return T;
 }
 
-/** Time steps from … to − 1 of a (n, m, T) tensor as rows, one step after the other: a view. */
-export function timeRange({ shape: [n, m], data }: Tensor, from: number, to: number): Float64Array {
-  return data.subarray(from * m * n, to * m * n);
+/** Time steps from … to − 1 of a (n, m, T) tensor as rows, one step after the other. */
+export function timeRange({ shape: [n, m], data }: Tensor, from: number, to: number): Rows {
+  return { data, offset: from * m * n, length: (to - from) * m * n };
+}
+
+/** Sets every number to zero. */
+export function clear({ data, offset, length }: Rows): void {
+  data.fill(0, offset, offset + length);
 }
 
 /** A (rows, columns) weight tensor as a matrix. */

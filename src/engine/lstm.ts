@@ -1,10 +1,8 @@
-import type { Kernels } from '../kernels/kernels.js';
+import type { Kernels, LstmGateGradients, LstmGates } from '../kernels/kernels.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { stepsOf, timeRange, timeStep } from './layout.js';
+import { rows, stepsOf, timeRange, timeStep } from './layout.js';
 import {
   forEachGate,
-  type GateGradients,
-  type Gates,
   type LstmParameterGradients,
   type LstmParameters,
   lstmWeightGradients,
@@ -15,7 +13,7 @@ import {
   recurBackward,
 } from './lstm-cell.js';
 import { addPastOuterProducts } from './rnn.js';
-import { addCarried } from './truncation.js';
+import { carried } from './truncation.js';
 
 /** The gates of a sequence, each (n_a, m, T). */
 export interface GateTensors {
@@ -25,7 +23,7 @@ export interface GateTensors {
   readonly ot: Tensor;
 }
 
-function gatesAt({ ft, it, cct, ot }: GateTensors, from: number, to: number): Gates {
+function gatesAt({ ft, it, cct, ot }: GateTensors, from: number, to: number): LstmGates {
   const range = (gate: Tensor) => timeRange(gate, from, to);
   return { ft: range(ft), it: range(it), cct: range(cct), ot: range(ot) };
 }
@@ -57,8 +55,8 @@ export function lstmForward(
     const end = Math.min(start + chunk, T);
     projectInput(kernels, gatesAt(gates, 0, end - start), weights, timeRange(x, start, end));
     for (let t = start; t < end; t++) {
-      const a_prev = t === 0 ? a0.data : timeStep(a, t - 1);
-      const c_prev = t === 0 ? c0.data : timeStep(c, t - 1);
+      const a_prev = t === 0 ? rows(a0) : timeStep(a, t - 1);
+      const c_prev = t === 0 ? rows(c0) : timeStep(c, t - 1);
       const gatesOfStep = gatesAt(gates, t - start, t - start + 1);
       recur(kernels, timeStep(a, t), timeStep(c, t), gatesOfStep, weights, a_prev, c_prev);
     }
@@ -86,14 +84,13 @@ export interface LstmCaches extends GateTensors {
 export interface LstmScratch {
   readonly da_next: Tensor;
   readonly dc_next: Tensor;
-  readonly tanh_c: Tensor;
   readonly dzf: Tensor;
   readonly dzi: Tensor;
   readonly dzc: Tensor;
   readonly dzo: Tensor;
 }
 
-function dzAt({ dzf, dzi, dzc, dzo }: LstmScratch, from: number, to: number): GateGradients {
+function dzAt({ dzf, dzi, dzc, dzo }: LstmScratch, from: number, to: number): LstmGateGradients {
   const range = (dz: Tensor) => timeRange(dz, from, to);
   return { dzf: range(dzf), dzi: range(dzi), dzc: range(dzc), dzo: range(dzo) };
 }
@@ -123,21 +120,20 @@ export function lstmBackward(
 ): void {
   const weights = lstmWeights(kernels, caches.parameters);
   const dWeights = lstmWeightGradients(gradients);
-  const [da_next, dc_next, tanh_c] = [scratch.da_next.data, scratch.dc_next.data, scratch.tanh_c.data];
   const chunk = stepsOf(scratch.dzf);
   // Each step hands da_prev and dc_prev back here, and step 0 leaves da0 and dc0.
-  const [da_prev, dc_prev] = [gradients.da0.data, gradients.dc0.data];
+  const [da_prev, dc_prev] = [rows(gradients.da0), rows(gradients.dc0)];
 
   for (let end = stepsOf(da); end > 0; end -= chunk) {
     const start = Math.max(0, end - chunk);
     for (let t = end - 1; t >= start; t--) {
-      addCarried(da_next, timeStep(da, t), da_prev, t, steps);
-      addCarried(dc_next, dc && timeStep(dc, t), dc_prev, t, steps);
+      const da_next = carried(kernels, rows(scratch.da_next), timeStep(da, t), da_prev, t, steps);
+      const dc_next = carried(kernels, rows(scratch.dc_next), dc && timeStep(dc, t), dc_prev, t, steps);
       const dz = dzAt(scratch, t - start, t - start + 1);
-      const c_prev = t === 0 ? caches.c0.data : timeStep(caches.c, t - 1);
+      const c_prev = t === 0 ? rows(caches.c0) : timeStep(caches.c, t - 1);
       const gates = gatesAt(caches, t, t + 1);
       const c_next = timeStep(caches.c, t);
-      recurBackward(kernels, da_prev, dc_prev, dz, tanh_c, da_next, dc_next, weights, c_next, gates, c_prev);
+      recurBackward(kernels, da_prev, dc_prev, dz, da_next, dc_next, weights, c_next, gates, c_prev);
     }
     const dzs = dzAt(scratch, 0, end - start);
     const [dxs, xs] = [timeRange(gradients.dx, start, end), timeRange(caches.x, start, end)];

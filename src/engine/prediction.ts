@@ -1,6 +1,6 @@
 import type { Kernels } from '../kernels/kernels.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { matrix } from './layout.js';
+import { matrix, rows } from './layout.js';
 
 /**
  * ŷ = softmax(W·a + b), each example and time step on its own.
@@ -11,7 +11,7 @@ import { matrix } from './layout.js';
  * @param a hidden states, (n_a, m) or (n_a, m, T_x)
  */
 export function predict(kernels: Kernels, y: Tensor, W: Tensor, b: Tensor, a: Tensor): void {
-  kernels.fillRows(y.data, b.data);
-  kernels.addProduct(y.data, kernels.factor(matrix(W)), a.data);
-  kernels.softmaxRows(y.data, b.data.length);
+  kernels.fillRows(rows(y), rows(b));
+  kernels.addProduct(rows(y), kernels.factor(matrix(W)), rows(a));
+  kernels.softmaxRows(rows(y), b.data.length);
 }

@@ -1,6 +1,6 @@
-import type { Factor, Kernels, Matrix } from '../kernels/kernels.js';
+import type { Factor, Kernels, Matrix, Rows } from '../kernels/kernels.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { matrix } from './layout.js';
+import { clear, matrix, rows } from './layout.js';
 
 /** What a caller sends as `parameters`: Wax (n_a, n_x), Waa (n_a, n_a), ba (n_a, 1). */
 export interface RnnParameters {
@@ -13,22 +13,22 @@ export interface RnnParameters {
 export interface RnnWeights {
   readonly Wax: Factor; //      (n_a, n_x)
   readonly Waa: Factor; //      (n_a, n_a)
-  readonly ba: Float64Array; // (n_a)
+  readonly ba: Rows; //    (n_a)
 }
 
 export function rnnWeights(kernels: Kernels, { Wax, Waa, ba }: RnnParameters): RnnWeights {
-  return { Wax: kernels.factor(matrix(Wax)), Waa: kernels.factor(matrix(Waa)), ba: ba.data };
+  return { Wax: kernels.factor(matrix(Wax)), Waa: kernels.factor(matrix(Waa)), ba: rows(ba) };
 }
 
 /** The gradients of the parameters, which time steps and examples are added up in. */
 export interface RnnWeightGradients {
   readonly dWax: Matrix; //      (n_a, n_x)
   readonly dWaa: Matrix; //      (n_a, n_a)
-  readonly dba: Float64Array; // (n_a)
+  readonly dba: Rows; //    (n_a)
 }
 
 export function rnnWeightGradients(d: { dWax: Tensor; dWaa: Tensor; dba: Tensor }): RnnWeightGradients {
-  return { dWax: matrix(d.dWax), dWaa: matrix(d.dWaa), dba: d.dba.data };
+  return { dWax: matrix(d.dWax), dWaa: matrix(d.dWaa), dba: rows(d.dba) };
 }
 
 /**
@@ -42,25 +42,19 @@ export function rnnWeightGradients(d: { dWax: Tensor; dWaa: Tensor; dba: Tensor 
  * @param xt     (m, n_x)
  * @param a_prev (m, n_a)
  */
-export function rnnCellForward(
-  kernels: Kernels,
-  a_next: Float64Array,
-  weights: RnnWeights,
-  xt: Float64Array,
-  a_prev: Float64Array,
-): void {
+export function rnnCellForward(kernels: Kernels, a_next: Rows, weights: RnnWeights, xt: Rows, a_prev: Rows): void {
   projectInput(kernels, a_next, weights, xt);
   recur(kernels, a_next, weights, a_prev);
 }
 
 /** u = Wax·xt + ba, for the examples of one time step or of many */
-export function projectInput(kernels: Kernels, u: Float64Array, { Wax, ba }: RnnWeights, xt: Float64Array): void {
+export function projectInput(kernels: Kernels, u: Rows, { Wax, ba }: RnnWeights, xt: Rows): void {
   kernels.fillRows(u, ba);
   kernels.addProduct(u, Wax, xt);
 }
 
 /** a_next = tanh(Waa·a_prev + u), where a_next holds u when it arrives */
-export function recur(kernels: Kernels, a_next: Float64Array, { Waa }: RnnWeights, a_prev: Float64Array): void {
+export function recur(kernels: Kernels, a_next: Rows, { Waa }: RnnWeights, a_prev: Rows): void {
   kernels.addProduct(a_next, Waa, a_prev);
   kernels.tanh(a_next);
 }
@@ -81,15 +75,15 @@ export function recur(kernels: Kernels, a_next: Float64Array, { Waa }: RnnWeight
  */
 export function rnnCellBackward(
   kernels: Kernels,
-  dxt: Float64Array,
-  da_prev: Float64Array,
+  dxt: Rows,
+  da_prev: Rows,
   gradients: RnnWeightGradients,
-  dz: Float64Array,
-  da_next: Float64Array,
+  dz: Rows,
+  da_next: Rows,
   weights: RnnWeights,
-  a_next: Float64Array,
-  xt: Float64Array,
-  a_prev: Float64Array,
+  a_next: Rows,
+  xt: Rows,
+  a_prev: Rows,
 ): void {
   recurBackward(kernels, da_prev, dz, da_next, weights, a_next);
   projectInputBackward(kernels, dxt, gradients, dz, weights, xt);
@@ -99,27 +93,27 @@ export function rnnCellBackward(
 /** dz = da_next ∘ (1 − a_next²), da_prev = Waaᵀ·dz */
 export function recurBackward(
   kernels: Kernels,
-  da_prev: Float64Array,
-  dz: Float64Array,
-  da_next: Float64Array,
+  da_prev: Rows,
+  dz: Rows,
+  da_next: Rows,
   { Waa }: RnnWeights,
-  a_next: Float64Array,
+  a_next: Rows,
 ): void {
-  for (let i = 0; i < dz.length; i++) dz[i] = da_next[i] * (1 - a_next[i] * a_next[i]);
-  da_prev.fill(0);
+  kernels.tanhGradient(dz, da_next, a_next);
+  clear(da_prev);
   kernels.addTransposedProduct(da_prev, Waa, dz);
 }
 
 /** dxt = Waxᵀ·dz, dWax += dz·xtᵀ, dba += Σ_m dz, for the examples of one time step or of many */
 export function projectInputBackward(
   kernels: Kernels,
-  dxt: Float64Array,
+  dxt: Rows,
   { dWax, dba }: RnnWeightGradients,
-  dz: Float64Array,
+  dz: Rows,
   { Wax }: RnnWeights,
-  xt: Float64Array,
+  xt: Rows,
 ): void {
-  dxt.fill(0);
+  clear(dxt);
   kernels.addTransposedProduct(dxt, Wax, dz);
   kernels.addOuterProducts(dWax, dz, xt);
   kernels.addRows(dba, dz);

@@ -1,6 +1,6 @@
-import type { Kernels, Matrix } from '../kernels/kernels.js';
+import type { Kernels, Matrix, Rows } from '../kernels/kernels.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { stepsOf, timeRange, timeStep } from './layout.js';
+import { rows, stepsOf, timeRange, timeStep } from './layout.js';
 import {
   projectInput,
   projectInputBackward,
@@ -10,7 +10,7 @@ import {
   rnnWeightGradients,
   rnnWeights,
 } from './rnn-cell.js';
-import { addCarried } from './truncation.js';
+import { carried } from './truncation.js';
 
 /**
  * The cell at t = 0 … T_x − 1, starting from a0. What the input gives to all time steps is one product.
@@ -22,8 +22,8 @@ import { addCarried } from './truncation.js';
 export function rnnForward(kernels: Kernels, a: Tensor, parameters: RnnParameters, x: Tensor, a0: Tensor): void {
   const weights = rnnWeights(kernels, parameters);
   const T = stepsOf(a);
-  projectInput(kernels, a.data, weights, timeRange(x, 0, T));
-  for (let t = 0; t < T; t++) recur(kernels, timeStep(a, t), weights, t === 0 ? a0.data : timeStep(a, t - 1));
+  projectInput(kernels, rows(a), weights, timeRange(x, 0, T));
+  for (let t = 0; t < T; t++) recur(kernels, timeStep(a, t), weights, t === 0 ? rows(a0) : timeStep(a, t - 1));
 }
 
 /** Gradients of a sequence: dx (n_x, m, T_da), da0 (n_a, m), and one for each parameter, of its shape. */
@@ -67,14 +67,13 @@ export function rnnBackward(
   const weights = rnnWeights(kernels, caches.parameters);
   const dWeights = rnnWeightGradients(gradients);
   const chunk = stepsOf(scratch.dz);
-  const da_next = scratch.da_next.data;
   // Each step hands da_prev back here, and step 0 leaves da0.
-  const da_prev = gradients.da0.data;
+  const da_prev = rows(gradients.da0);
 
   for (let end = stepsOf(da); end > 0; end -= chunk) {
     const start = Math.max(0, end - chunk);
     for (let t = end - 1; t >= start; t--) {
-      addCarried(da_next, timeStep(da, t), da_prev, t, steps);
+      const da_next = carried(kernels, rows(scratch.da_next), timeStep(da, t), da_prev, t, steps);
       recurBackward(kernels, da_prev, timeStep(scratch.dz, t - start), da_next, weights, timeStep(caches.a, t));
     }
     const dzs = timeRange(scratch.dz, 0, end - start);
@@ -92,14 +91,15 @@ export function rnnBackward(
 export function addPastOuterProducts(
   kernels: Kernels,
   dW: Matrix,
-  dz: Float64Array,
+  dz: Rows,
   start: number,
   end: number,
   a: Tensor,
   a0: Tensor,
 ): void {
   const first = start === 0 ? a0.data.length : 0; // what belongs to step 0
-  if (first > 0) kernels.addOuterProducts(dW, dz.subarray(0, first), a0.data);
+  if (first > 0) kernels.addOuterProducts(dW, { ...dz, length: first }, rows(a0));
   const past = timeRange(a, Math.max(start, 1) - 1, end - 1);
-  if (past.length > 0) kernels.addOuterProducts(dW, dz.subarray(first), past);
+  const rest = { ...dz, offset: dz.offset + first, length: dz.length - first };
+  if (rest.length > 0) kernels.addOuterProducts(dW, rest, past);
 }

@@ -1,102 +1,209 @@
 import { readFileSync } from 'node:fs';
-import type { Factor, Kernels, Matrix, Tier } from './kernels.js';
-import { reference } from './reference.js';
+import type { Dtype, Numbers } from '../tensor/tensor.js';
+import type { Build, Factor, Kernels, Matrix, Rows, Tier } from './kernels.js';
+import { fillRows } from './reference.js';
 
-/** What assembly/index.ts exports. Addresses are in bytes, lengths in numbers. */
-interface Exports {
-  heapBase(): number;
-  pack64(panels: number, source: number, n: number, k: number, nStride: number, kStride: number): void;
-  multiply64(C: number, A: number, panels: number, rows: number, n: number, k: number): void;
-  addOuterProducts64(dW: number, stride: number, dz: number, v: number, rows: number, p: number, q: number): void;
-  sigmoidAll(v: number, length: number): void;
-  tanhAll(v: number, length: number): void;
+/** What assembly/index.ts exports for each type of numbers. Addresses are in bytes, lengths in numbers. */
+interface Loops {
+  multiply(C: number, A: number, panels: number, rows: number, n: number, k: number): void;
+  addOuterProducts(dW: number, stride: number, dz: number, v: number, rows: number, p: number, q: number): void;
+  addRows(db: number, dz: number, rows: number, n: number): void;
+  add(out: number, one: number, other: number, length: number): void;
+  tanh(v: number, length: number): void;
   softmaxRows(v: number, length: number, n: number): void;
+  tanhGradient(dz: number, da: number, a: number, length: number): void;
+  /** ft, it, cct, ot, c_prev, c_next, a_next */
+  lstmGates(f: number, i: number, c: number, o: number, cPrev: number, cNext: number, aNext: number, n: number): void;
+  lstmGateGradients(
+    dzf: number,
+    dzi: number,
+    dzc: number,
+    dzo: number,
+    dcPrev: number,
+    da: number,
+    dc: number,
+    f: number,
+    i: number,
+    c: number,
+    o: number,
+    cPrev: number,
+    cNext: number,
+    length: number,
+  ): void;
 }
 
-const BYTES = Float64Array.BYTES_PER_ELEMENT;
+/** Where `npm run build` puts the modules, seen from src and from dist alike. */
+const BUILT = new URL('../../dist/kernels/', import.meta.url);
 const PAGE = 65_536;
-/** Numbers in the row of a panel, and in the 64 bytes that arrays are aligned to. */
-const WIDTH = 8;
+/** Bytes in the row of a panel; arrays are aligned to as many. */
+const PANEL = 64;
 /** What a request may leave behind: memory of a module cannot be given back but with the module. */
-const KEPT_BYTES = 64 * 2 ** 20;
+const KEPT_BYTES = 32 * 2 ** 20;
 
-interface PackedFactor extends Factor {
-  /** Panels of W and of Wᵀ, packed when they are first multiplied with. */
-  panels?: Float64Array;
-  transposedPanels?: Float64Array;
+/** The module's memory, and what is left of it in the present request. */
+interface Arena {
+  memory: WebAssembly.Memory;
+  loops: Readonly<Record<Dtype, Loops>>;
+  /** Address of the first byte that requests may have. */
+  start: number;
+  next: number;
+  end: number;
 }
 
 /**
- * The kernels in WebAssembly. All arrays of a request lie in the module's memory, and the kernels get their addresses.
+ * The kernels in WebAssembly. The arrays of a request lie in the module's memory, and the loops get their addresses.
  *
- * @param folder where `npm run build` has put the modules: beside this file
- * @throws where the runtime does not know the instructions of the build
+ * @throws WebAssembly.CompileError where the runtime does not know the instructions of the build
  */
-export function loadSimd(tier: Exclude<Tier, 'scalar'>, folder: URL = new URL('.', import.meta.url)): Kernels {
-  const module = new WebAssembly.Module(readFileSync(new URL(`${tier}.wasm`, folder)));
-  let { memory, kernels } = instantiate(module);
-  let next = 0;
-  let end = 0;
-
-  const allocate = (length: number): Float64Array => {
-    const at = next;
-    next += roundUp(length) * BYTES;
-    if (next > end) throw new RangeError('more memory is asked for than was reserved');
-    return new Float64Array(memory.buffer, at, length);
+export function loadSimd(tier: Exclude<Tier, 'scalar'>): Build {
+  const module = new WebAssembly.Module(readFileSync(new URL(`${tier}.wasm`, BUILT)));
+  const arena: Arena = { ...instantiate(module), next: 0, end: 0 };
+  return {
+    tier,
+    float64: kernelsOf('float64', arena),
+    float32: kernelsOf('float32', arena),
+    release() {
+      const isLarge = arena.memory.buffer.byteLength > KEPT_BYTES;
+      if (isLarge) Object.assign(arena, instantiate(module));
+      return isLarge;
+    },
   };
-  const panelsOf = (matrix: Matrix, transposed: boolean): Float64Array => {
-    const { data, offset, rows, columns, stride } = matrix;
+}
+
+function instantiate(module: WebAssembly.Module): Omit<Arena, 'next' | 'end'> {
+  const memory = new WebAssembly.Memory({ initial: 16, maximum: 65_536 });
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+  const ofType = (bits: string) =>
+    Object.fromEntries(
+      Object.entries(exports).flatMap(([name, loop]) => (name.endsWith(bits) ? [[name.slice(0, -2), loop]] : [])),
+    ) as unknown as Loops;
+  const heapBase = (exports.heapBase as () => number)();
+  return {
+    memory,
+    loops: { float64: ofType('64'), float32: ofType('32') },
+    start: Math.ceil(heapBase / PANEL) * PANEL,
+  };
+}
+
+interface PackedFactor extends Factor {
+  /** Panels of W and of Wᵀ, made when they are first multiplied with. */
+  panels?: Numbers;
+  transposedPanels?: Numbers;
+}
+
+/** Panels of matrices that lie outside of the module, which outlive a request as long as the matrix does. */
+const packed = new WeakMap<Numbers, Map<string, Numbers>>();
+
+function kernelsOf(dtype: Dtype, arena: Arena): Kernels {
+  const NumbersOfType = dtype === 'float64' ? Float64Array : Float32Array;
+  const BYTES = NumbersOfType.BYTES_PER_ELEMENT;
+  /** Numbers in the row of a panel. */
+  const width = PANEL / BYTES;
+  const roundUp = (length: number) => Math.ceil(length / width) * width;
+  const at = ({ data, offset }: Rows | Matrix) => data.byteOffset + offset * BYTES;
+  let loops = arena.loops[dtype];
+
+  const allocate = (length: number): Numbers => {
+    const address = arena.next;
+    arena.next += roundUp(length) * BYTES;
+    if (arena.next > arena.end) throw new RangeError('more memory is asked for than was reserved');
+    return new NumbersOfType(arena.memory.buffer, address, length);
+  };
+
+  const panelsOf = (matrix: Matrix, transposed: boolean): Numbers => {
+    const { data, offset, rows, columns } = matrix;
     const [n, k] = transposed ? [columns, rows] : [rows, columns];
     const panels = allocate(roundUp(n) * k);
-    const [nStride, kStride] = transposed ? [BYTES, stride * BYTES] : [stride * BYTES, BYTES];
-    kernels.pack64(panels.byteOffset, data.byteOffset + offset * BYTES, n, k, nStride, kStride);
+    if (data.buffer === arena.memory.buffer) pack(panels, matrix, transposed, width);
+    else {
+      const ofData = packed.get(data) ?? new Map<string, Numbers>();
+      packed.set(data, ofData);
+      const key = `${offset} ${columns} ${transposed}`;
+      const known = ofData.get(key);
+      if (known) panels.set(known);
+      else {
+        pack(panels, matrix, transposed, width);
+        ofData.set(key, panels.slice());
+      }
+    }
     return panels;
   };
 
   return {
-    tier,
+    dtype,
     reserve(elements) {
-      if (memory.buffer.byteLength > KEPT_BYTES) ({ memory, kernels } = instantiate(module));
-      next = Math.ceil(kernels.heapBase() / (WIDTH * BYTES)) * WIDTH * BYTES;
-      end = next + elements * BYTES;
-      const missing = Math.ceil((end - memory.buffer.byteLength) / PAGE);
-      if (missing > 0) memory.grow(missing); // before any view is made: growing detaches them
-      new Uint8Array(memory.buffer, next, elements * BYTES).fill(0);
+      loops = arena.loops[dtype];
+      arena.next = arena.start;
+      arena.end = arena.next + elements * BYTES;
+      const missing = Math.ceil((arena.end - arena.memory.buffer.byteLength) / PAGE);
+      if (missing > 0) arena.memory.grow(missing); // before any view is made: growing detaches them
+      new Uint8Array(arena.memory.buffer, arena.next, elements * BYTES).fill(0);
       return allocate;
     },
     elementsFor: roundUp,
-    elementsForFactor: (rows, columns) => roundUp(rows) * columns + (roundUp(columns) + WIDTH) * rows,
+    elementsForFactor: (rows, columns) => roundUp(rows) * columns + (roundUp(columns) + width) * rows,
     factor: (matrix): PackedFactor => ({ matrix }),
 
-    fillRows: reference.fillRows,
-    addRows: reference.addRows,
+    fillRows,
     addProduct(out, W: PackedFactor, v) {
       const { rows, columns } = W.matrix;
       W.panels ??= panelsOf(W.matrix, false);
-      kernels.multiply64(out.byteOffset, v.byteOffset, W.panels.byteOffset, v.length / columns, rows, columns);
+      loops.multiply(at(out), at(v), W.panels.byteOffset, v.length / columns, rows, columns);
     },
     addTransposedProduct(out, W: PackedFactor, v) {
       const { rows, columns } = W.matrix;
       W.transposedPanels ??= panelsOf(W.matrix, true);
-      kernels.multiply64(out.byteOffset, v.byteOffset, W.transposedPanels.byteOffset, v.length / rows, columns, rows);
+      loops.multiply(at(out), at(v), W.transposedPanels.byteOffset, v.length / rows, columns, rows);
     },
-    addOuterProducts({ data, offset, rows, columns, stride }, dz, v) {
-      const dW = data.byteOffset + offset * BYTES;
-      kernels.addOuterProducts64(dW, stride * BYTES, dz.byteOffset, v.byteOffset, dz.length / rows, rows, columns);
+    addOuterProducts(dW, dz, v) {
+      loops.addOuterProducts(at(dW), dW.stride * BYTES, at(dz), at(v), dz.length / dW.rows, dW.rows, dW.columns);
     },
-    sigmoid: (v) => kernels.sigmoidAll(v.byteOffset, v.length),
-    tanh: (v) => kernels.tanhAll(v.byteOffset, v.length),
-    softmaxRows: (v, n) => kernels.softmaxRows(v.byteOffset, v.length, n),
+    addRows: (db, dz) => loops.addRows(at(db), at(dz), dz.length / db.length, db.length),
+    add: (out, one, other) => loops.add(at(out), at(one), at(other), out.length),
+    tanh: (v) => loops.tanh(at(v), v.length),
+    softmaxRows: (v, n) => loops.softmaxRows(at(v), v.length, n),
+    tanhGradient: (dz, da, a) => loops.tanhGradient(at(dz), at(da), at(a), dz.length),
+    lstmGates({ ft, it, cct, ot }, c_next, a_next, c_prev) {
+      loops.lstmGates(at(ft), at(it), at(cct), at(ot), at(c_prev), at(c_next), at(a_next), c_next.length);
+    },
+    lstmGateGradients({ dzf, dzi, dzc, dzo }, dc_prev, da_next, dc_next, { ft, it, cct, ot }, c_prev, c_next) {
+      loops.lstmGateGradients(
+        at(dzf),
+        at(dzi),
+        at(dzc),
+        at(dzo),
+        at(dc_prev),
+        at(da_next),
+        at(dc_next),
+        at(ft),
+        at(it),
+        at(cct),
+        at(ot),
+        at(c_prev),
+        at(c_next),
+        c_next.length,
+      );
+    },
   };
 }
 
-function instantiate(module: WebAssembly.Module) {
-  const memory = new WebAssembly.Memory({ initial: 16, maximum: 65_536 });
-  const kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Exports;
-  return { memory, kernels };
-}
-
-/** The next multiple of a panel's width. */
-function roundUp(length: number): number {
-  return Math.ceil(length / WIDTH) * WIDTH;
+/**
+ * W, or Wᵀ, as the products walk through it: panels of `width` outputs side by side, each with a row for every
+ * input; zero where there are no more outputs.
+ */
+function pack(panels: Numbers, { data, offset, rows, columns, stride }: Matrix, transposed: boolean, width: number) {
+  const [n, k] = transposed ? [columns, rows] : [rows, columns];
+  const [nStride, kStride] = transposed ? [1, stride] : [stride, 1];
+  let to = 0;
+  for (let j = 0; j < n; j += width) {
+    const count = Math.min(width, n - j);
+    for (let i = 0; i < k; i++) {
+      let from = offset + j * nStride + i * kStride;
+      for (let c = 0; c < count; c++) {
+        panels[to + c] = data[from];
+        from += nStride;
+      }
+      to += width;
+    }
+  }
 }

@@ -1,7 +1,9 @@
 import { chunkSteps } from '../engine/chunk.js';
+import { rows } from '../engine/layout.js';
 import { lstmBackward, lstmForward } from '../engine/lstm.js';
 import { lstmCellBackward, lstmCellForward, lstmWeightGradients, lstmWeights } from '../engine/lstm-cell.js';
 import { predict } from '../engine/prediction.js';
+import type { Dims } from '../tensor/shapes.js';
 import { group, optional, tensor } from '../tensor/signature.js';
 import { operation } from './operation.js';
 import { bptt_steps, caches, dtype } from './options.js';
@@ -67,8 +69,17 @@ const gateGradients = (shape: string) => ({
   dzi: tensor(shape, "gradient of the update gate's pre-activation"),
   dzc: tensor(shape, "gradient of the candidate's pre-activation"),
   dzo: tensor(shape, "gradient of the output gate's pre-activation"),
-  tanh_c: tensor('n_a m', 'tanh(c_next)'),
 });
+
+/** Multiplications and additions of the matrix products: of each step forward, and of the predictions. */
+function forwardFlops({ n_x, n_a, n_y = 0, m, T_x = 1 }: Dims): number {
+  return 2 * m * T_x * (4 * n_a * (n_a + n_x) + n_y * n_a);
+}
+
+/** And backward, with the steps forward if they are computed again: W·z, Wᵀ·dz and dz·zᵀ. */
+function backwardFlops({ n_x, n_a, m, T_da = 1 }: Dims): number {
+  return 2 * m * T_da * 3 * 4 * n_a * (n_a + n_x);
+}
 
 export const lstmCellForwardOperation = operation({
   id: 'lstmCellForward',
@@ -91,10 +102,11 @@ export const lstmCellForwardOperation = operation({
     cache: cellCache,
   }),
   time: 'forward',
+  flops: forwardFlops,
   run(kernels, { xt, a_prev, c_prev, parameters }, { a_next, c_next, yt_pred, cache }) {
-    const gates = { ft: cache.ft.data, it: cache.it.data, cct: cache.cct.data, ot: cache.ot.data };
+    const gates = { ft: rows(cache.ft), it: rows(cache.it), cct: rows(cache.cct), ot: rows(cache.ot) };
     const weights = lstmWeights(kernels, parameters);
-    lstmCellForward(kernels, a_next.data, c_next.data, gates, weights, xt.data, a_prev.data, c_prev.data);
+    lstmCellForward(kernels, rows(a_next), rows(c_next), gates, weights, rows(xt), rows(a_prev), rows(c_prev));
     const { Wy, by } = parameters;
     if (yt_pred && Wy && by) predict(kernels, yt_pred, Wy, by, a_next);
   },
@@ -122,26 +134,26 @@ export const lstmCellBackwardOperation = operation({
   }),
   scratch: gateGradients('n_a m'),
   time: 'backward',
+  flops: backwardFlops,
   run(kernels, { da_next, dc_next, cache }, { gradients }, scratch) {
     const { dxt, da_prev, dc_prev } = gradients;
     const { c_next, ft, it, cct, ot, xt, a_prev, c_prev, parameters } = cache;
-    const { dzf, dzi, dzc, dzo, tanh_c } = scratch;
+    const { dzf, dzi, dzc, dzo } = scratch;
     lstmCellBackward(
       kernels,
-      dxt.data,
-      da_prev.data,
-      dc_prev.data,
+      rows(dxt),
+      rows(da_prev),
+      rows(dc_prev),
       lstmWeightGradients(gradients),
-      { dzf: dzf.data, dzi: dzi.data, dzc: dzc.data, dzo: dzo.data },
-      tanh_c.data,
-      da_next.data,
-      dc_next.data,
+      { dzf: rows(dzf), dzi: rows(dzi), dzc: rows(dzc), dzo: rows(dzo) },
+      rows(da_next),
+      rows(dc_next),
       lstmWeights(kernels, parameters),
-      c_next.data,
-      { ft: ft.data, it: it.data, cct: cct.data, ot: ot.data },
-      xt.data,
-      a_prev.data,
-      c_prev.data,
+      rows(c_next),
+      { ft: rows(ft), it: rows(it), cct: rows(cct), ot: rows(ot) },
+      rows(xt),
+      rows(a_prev),
+      rows(c_prev),
     );
   },
 });
@@ -179,6 +191,7 @@ export const lstmForwardOperation = operation({
   letters: ({ m, T_x }) => ({ T_c: chunkSteps(m, T_x) }),
   when: { caches: (request) => request.caches === 'inline' },
   time: 'forward',
+  flops: forwardFlops,
   run(kernels, { x, a0, parameters }, { a, y, c, caches }, { c0, gates }) {
     lstmForward(kernels, a, c, caches ?? gates, parameters, x, a0, c0);
     const { Wy, by } = parameters;
@@ -239,6 +252,7 @@ export const lstmBackwardOperation = operation({
   letters: ({ m, T_da }) => ({ T_c: chunkSteps(m, T_da) }),
   when: { forward: (request) => request.caches === undefined },
   time: 'backward',
+  flops: backwardFlops,
   run(kernels, request, { gradients }, scratch) {
     let { caches } = request;
     const { x, a0, parameters, da, dc, bptt_steps = Number.POSITIVE_INFINITY } = request;

@@ -24,6 +24,8 @@ export interface Operation {
   letters(dims: Dims): Dims;
   /** Members of the answer and the scratch that exist for some requests only. */
   readonly when: Readonly<Record<string, (request: Values) => boolean>>;
+  /** Multiplications and additions of its matrix products, from the letters of a request. */
+  flops(dims: Dims): number;
   /** In which direction the operation walks through time: what went wrong first is looked for that way. */
   readonly time: 'forward' | 'backward';
   /** Fills the answer. The tensors of answer and scratch are zero when it is called, if they are not the request's. */

@@ -2,7 +2,11 @@ import { choice, integer } from '../tensor/signature.js';
 
 /** Members that several operations take beside their tensors. */
 
-export const dtype = choice(['float64'], 'float64', 'number type that everything is computed in');
+export const dtype = choice(
+  ['float64', 'float32'],
+  'float64',
+  'type of all numbers of the request: read to the nearest, computed and answered in it',
+);
 
 export const caches = choice(
   ['none', 'inline'],

@@ -1,7 +1,9 @@
 import { chunkSteps } from '../engine/chunk.js';
+import { rows } from '../engine/layout.js';
 import { predict } from '../engine/prediction.js';
 import { rnnBackward, rnnForward } from '../engine/rnn.js';
 import { rnnCellBackward, rnnCellForward, rnnWeightGradients, rnnWeights } from '../engine/rnn-cell.js';
+import type { Dims } from '../tensor/shapes.js';
 import { group, optional, tensor } from '../tensor/signature.js';
 import { operation } from './operation.js';
 import { bptt_steps, caches, dtype } from './options.js';
@@ -39,6 +41,16 @@ const parameterGradients = {
   dba: tensor('n_a 1', 'gradient of ba'),
 };
 
+/** Multiplications and additions of the matrix products: of each step forward, and of the predictions. */
+function forwardFlops({ n_x, n_a, n_y = 0, m, T_x = 1 }: Dims): number {
+  return 2 * m * T_x * (n_a * (n_a + n_x) + n_y * n_a);
+}
+
+/** And backward, with the steps forward if they are computed again: W·z, Wᵀ·dz and dz·zᵀ. */
+function backwardFlops({ n_x, n_a, m, T_da = 1 }: Dims): number {
+  return 2 * m * T_da * 3 * n_a * (n_a + n_x);
+}
+
 export const rnnCellForwardOperation = operation({
   id: 'rnnCellForward',
   path: '/v1/rnn/cell/forward',
@@ -57,8 +69,9 @@ export const rnnCellForwardOperation = operation({
     cache: cellCache,
   }),
   time: 'forward',
+  flops: forwardFlops,
   run(kernels, { xt, a_prev, parameters }, { a_next, yt_pred }) {
-    rnnCellForward(kernels, a_next.data, rnnWeights(kernels, parameters), xt.data, a_prev.data);
+    rnnCellForward(kernels, rows(a_next), rnnWeights(kernels, parameters), rows(xt), rows(a_prev));
     const { Wya, by } = parameters;
     if (yt_pred && Wya && by) predict(kernels, yt_pred, Wya, by, a_next);
   },
@@ -84,6 +97,7 @@ export const rnnCellBackwardOperation = operation({
   }),
   scratch: { dz: tensor('n_a m', 'gradient of the pre-activation') },
   time: 'backward',
+  flops: backwardFlops,
   run(kernels, { da_next, cache }, { gradients }, { dz }) {
     const { dxt, da_prev, dWax, dWaa, dba } = gradients;
     const { a_next, xt, a_prev, parameters } = cache;
@@ -91,15 +105,15 @@ export const rnnCellBackwardOperation = operation({
     const weights = rnnWeights(kernels, parameters);
     rnnCellBackward(
       kernels,
-      dxt.data,
-      da_prev.data,
+      rows(dxt),
+      rows(da_prev),
       dWeights,
-      dz.data,
-      da_next.data,
+      rows(dz),
+      rows(da_next),
       weights,
-      a_next.data,
-      xt.data,
-      a_prev.data,
+      rows(a_next),
+      rows(xt),
+      rows(a_prev),
     );
   },
 });
@@ -124,6 +138,7 @@ export const rnnForwardOperation = operation({
   }),
   when: { caches: (request) => request.caches === 'inline' },
   time: 'forward',
+  flops: forwardFlops,
   run(kernels, { x, a0, parameters }, { a, y_pred }) {
     rnnForward(kernels, a, parameters, x, a0);
     const { Wya, by } = parameters;
@@ -170,6 +185,7 @@ export const rnnBackwardOperation = operation({
   letters: ({ m, T_da }) => ({ T_c: chunkSteps(m, T_da) }),
   when: { a: (request) => request.caches === undefined },
   time: 'backward',
+  flops: backwardFlops,
   run(kernels, request, { gradients }, scratch) {
     const { x, a0, parameters, da, bptt_steps = Number.POSITIVE_INFINITY } = request;
     const { a } = scratch;

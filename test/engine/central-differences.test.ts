@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Kernels } from '../../src/kernels/kernels.js';
+import type { Build } from '../../src/kernels/kernels.js';
 import { askJson } from '../ask.js';
-import { builds } from '../kernels/builds.js';
+import { anyBuild } from '../kernels/builds.js';
 import {
   choicesArbitrary,
   dimsArbitrary,
@@ -40,12 +40,10 @@ const pairs: Pair[] = [
   { net: 'LSTM', forward: 'lstmForward', backward: 'lstmBackward', upstream: { da: 'a', dc: 'c' } },
 ];
 
-const runs = builds.flatMap((kernels) => pairs.map((pair) => ({ ...pair, tier: kernels.tier, kernels })));
-
-describe.each(runs)('$net on $tier kernels', ({ forward, backward, upstream, kernels }) => {
-  it('analytic gradients agree with central differences', () => {
+describe.each(pairs)('$net', ({ forward, backward, upstream }) => {
+  it('analytic gradients agree with central differences, on any build', () => {
     fc.assert(
-      fc.property(dimsArbitrary, choicesArbitrary, fc.integer(), (dims, choices, seed) => {
+      fc.property(anyBuild, dimsArbitrary, choicesArbitrary, fc.integer(), (kernels, dims, choices, seed) => {
         const next = numbersFrom(seed, 1.2);
         const inputs = tensorsFor(operationCalled(forward).request, dims, next, { ...choices, extras: true });
         const gradientsIn = upstreamGradients(backward, upstream, dims, next);
@@ -66,7 +64,7 @@ describe.each(runs)('$net on $tier kernels', ({ forward, backward, upstream, ker
           }
         }
       }),
-      { numRuns: 25 },
+      { numRuns: 40 },
     );
   });
 });
@@ -82,7 +80,7 @@ function upstreamGradients(
 }
 
 function backwardFrom(
-  kernels: Kernels,
+  kernels: Build,
   forward: string,
   backward: string,
   inputs: JsonObject,

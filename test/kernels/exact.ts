@@ -71,3 +71,9 @@ export function ulps(value: number, { high, low }: Exactly): number {
   const next = new Float64Array(bits.buffer)[0];
   return Math.abs(value - high - low) / (next - Math.abs(high));
 }
+
+/** The same for a float32, whose true value a double holds with many more bits. */
+export function ulpsOfFloat32(value: number, exact: number): number {
+  const exponent = Math.max(-126, Math.floor(Math.log2(Math.abs(exact))));
+  return Math.abs(value - exact) / 2 ** (exponent - 23);
+}

@@ -1,16 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Kernels, Tier } from '../../src/kernels/kernels.js';
+import type { Build } from '../../src/kernels/kernels.js';
 import type { Operation } from '../../src/operations/operation.js';
 import { operations } from '../../src/operations/operations.js';
 import { shapeIn } from '../../src/tensor/shapes.js';
 import type { GroupMember } from '../../src/tensor/signature.js';
-import { ask, askJson as askJsonOn, askText as askTextOn, refusal } from '../ask.js';
-import { builds } from '../kernels/builds.js';
+import type { Dtype } from '../../src/tensor/tensor.js';
+import { ask, askJson as askJsonOn, askText as askTextOn, askWith, refusal, textOf } from '../ask.js';
+import { allKernels, anyBuild, anyDtype, builds } from '../kernels/builds.js';
 import {
   choicesArbitrary,
   dimsArbitrary,
   dimsArbitraryFor,
+  expectAllClose,
+  expectClose,
   type Json,
   type JsonObject,
   lettersOf,
@@ -33,55 +36,75 @@ function expectShapes(group: GroupMember, answer: JsonObject, dims: Record<strin
   }
 }
 
-/** Equal but for the last digits. */
-function expectNear(actual: Json, expected: Json): void {
-  if (typeof expected === 'number') {
-    expect(Math.abs((actual as number) - expected)).toBeLessThanOrEqual(1e-12 * Math.max(1, Math.abs(expected)));
-  } else {
-    expect(Object.keys(actual as object)).toEqual(Object.keys(expected as object));
-    for (const name of Object.keys(expected as object)) {
-      expectNear((actual as JsonObject)[name], (expected as JsonObject)[name]);
-    }
-  }
-}
+const byId = operations.map((operation): [string, Operation] => [operation.id, operation]);
 
-/** Tier by tier, as in one process: every operation works on each build of the kernels. */
-const perOperation = builds.flatMap((kernels) =>
-  operations.map((operation): [string, Tier, Operation, Kernels] => [operation.id, kernels.tier, operation, kernels]),
-);
+describe.each(byId)('%s, on any build, in any type,', (id, operation) => {
+  const any = fc.record({ kernels: anyBuild, dtype: anyDtype, of: requestArbitrary(operation) });
 
-describe.each(perOperation)('%s on %s kernels', (id, _, operation, kernels) => {
   it('answers every request of its signature with the tensors of its signature', () => {
     fc.assert(
-      fc.property(requestArbitrary(operation), ({ dims, choices, seed }) => {
+      fc.property(any, ({ kernels, dtype, of: { dims, choices, seed } }) => {
         const request = tensorsFor(operation.request, dims, numbersFrom(seed), choices);
-        expectShapes(operation.answer, askJsonOn(id, request, kernels), dims);
+        expectShapes(operation.answer, askJsonOn(id, { ...request, dtype }, kernels), dims);
       }),
     );
   });
 
   it('gives the same bytes for the same request, in whatever order its members are written', () => {
     fc.assert(
-      fc.property(requestArbitrary(operation), ({ dims, choices, seed }) => {
-        const request = tensorsFor(operation.request, dims, numbersFrom(seed), choices);
+      fc.property(any, ({ kernels, dtype, of: { dims, choices, seed } }) => {
+        const request = { ...tensorsFor(operation.request, dims, numbersFrom(seed), choices), dtype };
         const reversed = Object.fromEntries(Object.entries(request).reverse());
         expect(askTextOn(id, reversed, kernels)).toBe(askTextOn(id, request, kernels));
       }),
-      { numRuns: 20 },
+      { numRuns: 50 },
     );
   });
 
-  it('computes on every build what it computes on the plain one', () => {
+  it('gives the same bytes with the plain codec', () => {
     fc.assert(
-      fc.property(requestArbitrary(operation), ({ dims, choices, seed }) => {
-        const request = tensorsFor(operation.request, dims, numbersFrom(seed), choices);
-        expectNear(askJsonOn(id, request, kernels), askJsonOn(id, request, builds[0]));
+      fc.property(any, ({ kernels, dtype, of: { dims, choices, seed } }) => {
+        const request = { ...tensorsFor(operation.request, dims, numbersFrom(seed), choices), dtype };
+        expect(textOf(askWith({ kernels }, id, request))).toBe(askTextOn(id, request, kernels));
       }),
+      { numRuns: 30 },
     );
   });
 });
 
-describe.each(operations.map((operation): [string, Operation] => [operation.id, operation]))('%s', (id, operation) => {
+describe('10,000 small requests, each on a build that is drawn at random,', () => {
+  const seed = Math.floor(Math.random() * 2 ** 31);
+
+  it(`agree with the plain build (seed ${seed})`, () => {
+    const next = numbersFrom(seed);
+    const below = (n: number) => Math.floor(((next() + 1) / 2) * n);
+    const drawn = <T>(items: readonly T[]): T => items[below(items.length)];
+    for (let i = 0; i < 10_000; i++) {
+      const operation = drawn(operations);
+      const [dtype, build] = [drawn(['float64', 'float32'] as const), drawn(builds)];
+      const T_x = 1 + below(6);
+      const dims = {
+        n_x: 1 + below(9),
+        n_a: 1 + below(9),
+        n_y: 1 + below(5),
+        m: 1 + below(4),
+        T_x,
+        T_da: 1 + below(T_x),
+      };
+      const choices = { prediction: below(2) === 0, way: below(2), extras: below(2) === 0 };
+      const request = { ...tensorsFor(operation.request, dims, next, choices), dtype };
+      const [actual, expected] = [build, builds[0]].map((kernels) => askTextOn(operation.id, request, kernels));
+      if (actual === expected) continue;
+      try {
+        expectAllClose(JSON.parse(actual), JSON.parse(expected), dtype);
+      } catch (error) {
+        expect.fail(`request ${i}, ${operation.id} in ${dtype} on ${build.tier}: ${(error as Error).message}`);
+      }
+    }
+  });
+});
+
+describe.each(byId)('%s', (id, operation) => {
   it('refuses every request that lacks one of its members or has one too many', () => {
     const letters = Object.fromEntries([...lettersOf(operation.request)].map((letter) => [letter, 2]));
     const dims = { ...letters, n_a: 3, T_x: 3 };
@@ -91,8 +114,8 @@ describe.each(operations.map((operation): [string, Operation] => [operation.id, 
       expect(refusal(id, less).faults.map(({ pointer }) => pointer)).toContain(`/${name}`);
     }
     expect(refusal(id, { ...request, extra: 1 }).faults[0].pointer).toBe('/extra');
-    expect(refusal(id, { ...request, dtype: 'float32' }).faults[0].detail).toBe(
-      '/dtype is "float32", but must be "float64"',
+    expect(refusal(id, { ...request, dtype: 'float16' }).faults[0].detail).toBe(
+      '/dtype is "float16", but must be "float64" or "float32"',
     );
   });
 });
@@ -107,16 +130,16 @@ describe.each(['rnnCellForward', 'rnnForward', 'lstmCellForward', 'lstmForward']
     const text = jsonText({ ...request, ...(id.includes('Cell') ? {} : { caches: 'inline' }) });
     const outcome = ask(id, text);
     if (!outcome.ok) throw new Error(outcome.faults[0].detail);
-    const answer = new TextDecoder().decode(outcome.body);
+    const answer = Buffer.concat(outcome.body).toString();
     const names = Object.keys(request);
     expect(names.length).toBeGreaterThanOrEqual(3);
     for (const name of names) expect(answer).toContain(`"${name}":${jsonText(request[name])}`);
   });
 });
 
-/** JSON.stringify, but −0 stays -0. */
+/** JSON.stringify, but −0 is written as -0.0. */
 function jsonText(value: Json): string {
-  if (Object.is(value, -0)) return '-0';
+  if (Object.is(value, -0)) return '-0.0';
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map(jsonText).join()}]`;
   return `{${Object.entries(value)
@@ -124,17 +147,21 @@ function jsonText(value: Json): string {
     .join()}}`;
 }
 
-const sequences = builds.flatMap((kernels) => ['rnn', 'lstm'].map((net) => ({ net, tier: kernels.tier, kernels })));
-
-describe.each(sequences)('$net over a sequence on $tier kernels', ({ net, kernels }) => {
-  const askJson = (id: string, request: object) => askJsonOn(id, request, kernels);
-  const askText = (id: string, request: object) => askTextOn(id, request, kernels);
+describe.each(['rnn', 'lstm'])('%s over a sequence, on any build, in any type,', (net) => {
   const lstm = net === 'lstm';
   const sequence = (id: string) => operationCalled(`${net}${id}`);
+  const machinery = fc.record({ kernels: anyBuild, dtype: anyDtype });
+
+  /** What the properties below ask with. */
+  const asker = ({ kernels, dtype }: { kernels: Build; dtype: Dtype }) => ({
+    askJson: (id: string, request: object) => askJsonOn(id, { ...request, dtype }, kernels),
+    askText: (id: string, request: object) => askTextOn(id, { ...request, dtype }, kernels),
+  });
 
   it('is the chain of its cells, to the last byte', () => {
     fc.assert(
-      fc.property(dimsArbitrary, fc.integer(), (dims, seed) => {
+      fc.property(machinery, dimsArbitrary, fc.integer(), (any, dims, seed) => {
+        const { askJson } = asker(any);
         const choices = { prediction: true, way: 0, extras: true };
         const request = tensorsFor(sequence('Forward').request, dims, numbersFrom(seed), choices);
         const whole = askJson(`${net}Forward`, request);
@@ -155,14 +182,18 @@ describe.each(sequences)('$net over a sequence on $tier kernels', ({ net, kernel
           c_prev = cell.c_next;
         }
       }),
-      { numRuns: 30 },
+      { numRuns: 60 },
     );
   });
 
-  it('goes backward as the chain of its cells', () => {
+  it.each(allKernels)('goes backward as the chain of its cells, on $tier in $dtype', ({ tier, dtype }) => {
+    const { askJson } = asker({ dtype, kernels: builds.find((build) => build.tier === tier) ?? builds[0] });
     const dims = { n_x: 3, n_a: 4, n_y: 2, m: 2, T_x: 5, T_da: 5 };
     const choices = { prediction: false, way: 1, extras: true };
-    const request = tensorsFor(sequence('Backward').request, dims, numbersFrom(7), choices);
+    const next = numbersFrom(7);
+    const request = tensorsFor(sequence('Backward').request, dims, () => Math.fround(next()), choices);
+    // Added as float32 numbers: JavaScript takes the shortest digits of one for the double that is nearest to them.
+    const read = dtype === 'float32' ? rounded : (tensor: Json) => tensor;
     const { gradients } = askJson(`${net}Backward`, request) as { gradients: JsonObject };
 
     const caches: Json[] = [];
@@ -180,36 +211,43 @@ describe.each(sequences)('$net over a sequence on $tier kernels', ({ net, kernel
     }
     let [da_carried, dc_carried]: Json[] = [];
     for (let t = dims.T_x - 1; t >= 0; t--) {
-      const da_next = plus(at(request.da, t), da_carried);
-      const dc_next = lstm ? { dc_next: plus(at(request.dc, t), dc_carried) } : {};
+      const da_next = read(plus(at(request.da, t), da_carried));
+      const dc_next = lstm ? { dc_next: read(plus(at(request.dc, t), dc_carried)) } : {};
       const cell = askJson(`${net}CellBackward`, { da_next, ...dc_next, cache: caches[t] }).gradients as JsonObject;
       expect(cell.dxt).toEqual(at(gradients.dx, t));
-      [da_carried, dc_carried] = [cell.da_prev, cell.dc_prev];
+      [da_carried, dc_carried] = [read(cell.da_prev), lstm ? read(cell.dc_prev) : 0];
     }
-    expect(da_carried).toEqual(gradients.da0);
-    if (lstm) expect(dc_carried).toEqual(gradients.dc0);
+    expect(da_carried).toEqual(read(gradients.da0));
+    if (lstm) expect(dc_carried).toEqual(read(gradients.dc0));
   });
 
   const backwardArbitrary = fc.record({ dims: dimsArbitrary, extras: fc.boolean(), seed: fc.integer() });
 
   it('goes backward from caches and from inputs with the same bytes', () => {
     fc.assert(
-      fc.property(backwardArbitrary, fc.integer({ min: 1, max: 6 }), ({ dims, extras, seed }, bptt_steps) => {
-        const choices = { prediction: true, way: 1, extras };
-        const request = tensorsFor(sequence('Backward').request, dims, numbersFrom(seed), choices);
-        const { da, dc, ...inputs } = request;
-        const { caches } = askJson(`${net}Forward`, { ...inputs, caches: 'inline' });
-        const upstream = { da, ...(dc ? { dc } : {}), bptt_steps };
-        expect(askText(`${net}Backward`, { caches, ...upstream })).toBe(
-          askText(`${net}Backward`, { ...inputs, ...upstream }),
-        );
-      }),
+      fc.property(
+        machinery,
+        backwardArbitrary,
+        fc.integer({ min: 1, max: 6 }),
+        (any, { dims, extras, seed }, bptt_steps) => {
+          const { askJson, askText } = asker(any);
+          const choices = { prediction: true, way: 1, extras };
+          const request = tensorsFor(sequence('Backward').request, dims, numbersFrom(seed), choices);
+          const { da, dc, ...inputs } = request;
+          const { caches } = askJson(`${net}Forward`, { ...inputs, caches: 'inline' });
+          const upstream = { da, ...(dc ? { dc } : {}), bptt_steps };
+          expect(askText(`${net}Backward`, { caches, ...upstream })).toBe(
+            askText(`${net}Backward`, { ...inputs, ...upstream }),
+          );
+        },
+      ),
     );
   });
 
   it('truncated at T_x steps or more is full backpropagation; at fewer steps it is not', () => {
     fc.assert(
-      fc.property(backwardArbitrary, fc.integer({ min: 0, max: 9 }), ({ dims, extras, seed }, more) => {
+      fc.property(machinery, backwardArbitrary, fc.integer({ min: 0, max: 9 }), (any, { dims, extras, seed }, more) => {
+        const { askText } = asker(any);
         const request = tensorsFor(sequence('Backward').request, dims, numbersFrom(seed), {
           prediction: false,
           way: 1,
@@ -225,7 +263,11 @@ describe.each(sequences)('$net over a sequence on $tier kernels', ({ net, kernel
 
   it('truncated at k steps is its segments one by one, each from the states before it', () => {
     fc.assert(
-      fc.property(backwardArbitrary, fc.integer({ min: 1, max: 4 }), ({ dims, extras, seed }, k) => {
+      fc.property(machinery, backwardArbitrary, fc.integer({ min: 1, max: 4 }), (any, { dims, extras, seed }, k) => {
+        const { askJson } = asker(any);
+        // Sums may be smaller than what is summed, which is around 1.
+        const expectNear = (name: string, actual: Json, expected: Json) =>
+          expectClose(name, actual, expected, any.dtype, 1);
         const choices = { prediction: false, way: 1, extras };
         const request = tensorsFor(sequence('Backward').request, dims, numbersFrom(seed), choices);
         const { da, dc, ...inputs } = request;
@@ -245,21 +287,22 @@ describe.each(sequences)('$net over a sequence on $tier kernels', ({ net, kernel
             da: cut(da),
             ...(dc ? { dc: cut(dc) } : {}),
           }).gradients as JsonObject;
-          expectNear(cut(gradients.dx), segment.dx);
-          if (from === 0) expectNear(gradients.da0, segment.da0);
-          if (from === 0 && lstm) expectNear(gradients.dc0, segment.dc0);
+          expectNear('dx', cut(gradients.dx), segment.dx);
+          if (from === 0) expectNear('da0', gradients.da0, segment.da0);
+          if (from === 0 && lstm) expectNear('dc0', gradients.dc0, segment.dc0);
           for (const [name, value] of Object.entries(segment)) {
             if (name.startsWith('dW') || name.startsWith('db')) sums[name] = plus(value, sums[name]);
           }
         }
-        for (const [name, value] of Object.entries(sums)) expectNear(gradients[name], value);
+        for (const [name, value] of Object.entries(sums)) expectNear(name, gradients[name], value);
       }),
     );
   });
 
   it('with a shorter da is the sequence that ends there', () => {
     fc.assert(
-      fc.property(backwardArbitrary, ({ dims, extras, seed }) => {
+      fc.property(machinery, backwardArbitrary, (any, { dims, extras, seed }) => {
+        const { askText } = asker(any);
         const request = tensorsFor(sequence('Backward').request, dims, numbersFrom(seed), {
           prediction: false,
           way: 1,
@@ -307,6 +350,11 @@ function at(tensor: Json, t: number): Json {
 /** Time steps from … to − 1 of a (n, m, T) tensor. */
 function steps(tensor: Json, from: number, to: number): Json {
   return (tensor as number[][][]).map((row) => row.map((example) => example.slice(from, to)));
+}
+
+/** Every number as the nearest float32. */
+function rounded(tensor: Json): Json {
+  return Array.isArray(tensor) ? tensor.map(rounded) : Math.fround(tensor as number);
 }
 
 function plus(one: Json, other: Json | undefined): Json {

@@ -1,10 +1,15 @@
 /**
  * What all kernels share. A vector is 16 bytes: two doubles, or four floats. A panel is 64 bytes wide: four vectors
- * side by side, which is as many as stay in registers beside their factors.
+ * side by side, which is as many as stay in registers beside their factors. Where operations on neighbouring vectors
+ * stand side by side, V8 can fuse them to one of 32 bytes (--experimental-wasm-revectorize).
  */
 
 export const VECTOR: usize = 16;
 export const PANEL: usize = 64;
+
+/** Set for the build for vectors of 32 bytes: asc --use WIDE=1. */
+// @ts-ignore: not declared in the other builds
+export const IS_WIDE = isDefined(WIDE);
 
 /** Numbers in a panel's row: 8 doubles or 16 floats. */
 // @ts-ignore: decorator
@@ -19,4 +24,10 @@ export function panelWidth<T>(): i32 {
 export function madd<T>(a: v128, b: v128, c: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return v128.relaxed_madd<T>(a, b, c);
   return v128.add<T>(v128.mul<T>(a, b), c);
+}
+
+// @ts-ignore: decorator
+@inline
+export function splat<T>(value: i32): v128 {
+  return v128.splat<T>(<T>value);
 }
