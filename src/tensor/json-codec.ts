@@ -1,21 +1,33 @@
 import { readFileSync } from 'node:fs';
 import { readNumber } from './json-scanner.js';
 import { powersOfTen } from './powers-of-ten.js';
-import { elements, reverseAxes, rowMajor, type Tensor } from './tensor.js';
+import {
+  arrayOf,
+  type Dtype,
+  dtypeOf,
+  elements,
+  type Numbers,
+  rowMajor,
+  rowMajorRange,
+  type Tensor,
+} from './tensor.js';
 
 /**
- * The fast road for tensors, in WebAssembly: text to doubles and back. It takes what is as it should be; for
+ * The fast road for tensors, in WebAssembly: text to numbers and back. It takes what is as it should be; for
  * everything else it gives no answer, and the plain reader and writer do the work, and the explaining.
  */
 export interface JsonCodec {
-  /** Takes a body in. What was read from the last one is void. */
-  open(body: Buffer): void;
+  /** Takes a body in, and the type that its numbers are read to. What was read from the last one is void. */
+  open(body: Buffer, dtype: Dtype): void;
 
   /** The tensor whose first bracket is at this offset of the body, and the offset behind it; row-major. */
   readTensor(offset: number): { readonly tensor: Tensor; readonly end: number } | undefined;
 
-  /** Writes a tensor of up to three axes at an offset of the bytes; returns the offset behind it. */
-  writeTensor(tensor: Tensor, bytes: Uint8Array, offset: number, longest: number): number | undefined;
+  /** Writes a tensor at an offset of the bytes, which must have room for it; returns the offset behind it. */
+  writeTensor(tensor: Tensor, bytes: Uint8Array, offset: number): number | undefined;
+
+  /** Lets go of the memory that a large body has left; was there any? What was read from it is void. */
+  release(): boolean;
 }
 
 /** What assembly/index.ts exports. Addresses are in bytes. */
@@ -24,41 +36,46 @@ interface Exports {
   powers(): number;
   result(): number;
   hardNumbers(): number;
-  readArrays(text: number, out: number): number;
-  writeArrays(data: number, n0: number, n1: number, n2: number, to: number): number;
+  layout(): number;
+  readFloat64(text: number, out: number): number;
+  readFloat32(text: number, out: number): number;
+  beginArrays(): void;
+  writeFloat64(data: number, count: number, to: number): number;
+  writeFloat32(data: number, count: number, to: number): number;
 }
 
+/** What `npm run build` makes, seen from src and from dist alike. */
+const BUILT = new URL('../../dist/tensor/json.wasm', import.meta.url);
 const PAGE = 65_536;
 /** Room behind texts: for the zero that ends one, and for digits that are copied in whole vectors. */
 const SLACK = 64;
 /** Beyond this, text and numbers together might not fit into the memory of a module. */
 const MOST_BYTES = 3e9;
+/** A tensor is written in pieces: rows of its first axis, at least one; and these in pieces of text. */
+const PIECE_NUMBERS = 2 ** 16;
+const TEXT_NUMBERS = 2 ** 12;
+/** More than the longest text of a number and the brackets around it. */
+const LONGEST_TEXT = 64;
+const MOST_RANK = 8;
 /** What a request may leave behind: memory of a module cannot be given back but with the module. */
-const KEPT_BYTES = 64 * 2 ** 20;
+const KEPT_BYTES = 32 * 2 ** 20;
 
-/** @param folder where `npm run build` has put the module: beside this file */
-export function loadJsonCodec(folder: URL = new URL('.', import.meta.url)): JsonCodec {
-  const module = new WebAssembly.Module(readFileSync(new URL('json.wasm', folder)));
+export function loadJsonCodec(): JsonCodec {
+  const module = new WebAssembly.Module(readFileSync(BUILT));
   const powers = powersOfTen();
-  let { memory, exports } = instantiate(module, powers);
+  // What was read stays while the answer is written: each has memory of its own.
+  const reading = new Instance(module, powers);
+  const writing = new Instance(module, powers);
   let body: Buffer = Buffer.alloc(0);
+  let dtype: Dtype = 'float64';
   let text = 0; // address of the body
   let out = 0; // address of the numbers that are read next; 0: the body is too large for this road
 
-  /** Makes room for so many bytes from the first free address on, which is returned. */
-  const reserve = (bytes: number): number => {
-    if (memory.buffer.byteLength > KEPT_BYTES) ({ memory, exports } = instantiate(module, powers));
-    const base = aligned(exports.heapBase());
-    const missing = Math.ceil((base + bytes - memory.buffer.byteLength) / PAGE);
-    if (missing > 0) memory.grow(missing);
-    return base;
-  };
-
-  /** Reads what the module could not round; false where a number is too large for a double. */
-  const readHard = (data: Float64Array, count: number): boolean => {
-    const hard = new Uint32Array(memory.buffer, exports.hardNumbers(), 2 * count);
+  /** Reads what the module could not round; false where a number is too large. */
+  const readHard = (data: Numbers, count: number): boolean => {
+    const hard = new Uint32Array(reading.buffer, reading.exports.hardNumbers(), 2 * count);
     for (let i = 0; i < hard.length; i += 2) {
-      const value = readNumber({ bytes: body, at: hard[i] - text, pointer: '' });
+      const value = readNumber({ bytes: body, at: hard[i] - text, pointer: '' }, dtype);
       if (!Number.isFinite(value)) return false;
       data[hard[i + 1]] = value;
     }
@@ -66,54 +83,111 @@ export function loadJsonCodec(folder: URL = new URL('.', import.meta.url)): Json
   };
 
   return {
-    open(bytes) {
+    open(bytes, numbers) {
       body = bytes;
+      dtype = numbers;
       out = 0;
-      // A number takes two bytes of text at least, and eight once it is read.
-      const needed = bytes.length + SLACK + 4 * (bytes.length + 1) + SLACK;
+      // A number takes two bytes of text at least. Room that is not written to costs no memory.
+      const most = (bytes.length + 1) / 2;
+      const needed = bytes.length + SLACK + most * arrayOf[dtype].BYTES_PER_ELEMENT + SLACK;
       if (needed > MOST_BYTES) return;
-      text = reserve(needed);
+      text = reading.reserve(needed);
       out = aligned(text + bytes.length + SLACK);
-      new Uint8Array(memory.buffer, text, bytes.length).set(bytes);
-      new Uint8Array(memory.buffer, text + bytes.length, SLACK).fill(0);
+      new Uint8Array(reading.buffer, text, bytes.length).set(bytes);
+      new Uint8Array(reading.buffer, text + bytes.length, SLACK).fill(0);
     },
 
     readTensor(offset) {
       if (out === 0) return undefined;
-      const end = exports.readArrays(text + offset, out) >>> 0; // addresses come back signed
+      const { exports, buffer } = reading;
+      const read = dtype === 'float32' ? exports.readFloat32 : exports.readFloat64;
+      const end = read(text + offset, out) >>> 0; // addresses come back signed
       if (end === 0) return undefined;
-      const result = new Int32Array(memory.buffer, exports.result(), 10);
+      const result = new Int32Array(buffer, exports.result(), 10);
       const [rank, hardCount] = [result[0], result[1]];
       const shape = Array.from(result.subarray(2, 2 + rank));
-      const data = new Float64Array(memory.buffer, out, elements(shape));
+      const data = new arrayOf[dtype](buffer, out, elements(shape));
       if (hardCount > 0 && !readHard(data, hardCount)) return undefined;
       out += data.byteLength;
       return { tensor: { shape, strides: rowMajor(shape), data }, end: end - text };
     },
 
-    writeTensor({ shape, strides, data }, bytes, offset, longest) {
-      const needed = data.byteLength + longest + SLACK;
-      if (shape.length > 3 || needed > MOST_BYTES) return undefined;
-      const numbers = reserve(needed);
-      const inOrder = new Float64Array(memory.buffer, numbers, data.length);
-      if (strides.at(-1) === 1) inOrder.set(data);
-      else reverseAxes(inOrder, data, shape.toReversed());
-      const missing = 3 - shape.length; // axes of length 1 in front, whose brackets are left out again
-      const [n0, n1, n2] = [1, 1, 1].slice(0, missing).concat(shape);
-      const start = numbers + data.byteLength;
-      const end = exports.writeArrays(numbers, n0, n1, n2, start) >>> 0;
-      const length = end - start - 2 * missing;
-      bytes.set(new Uint8Array(memory.buffer, start + missing, length), offset);
-      return offset + length;
+    writeTensor(tensor, bytes, offset) {
+      const { shape, data } = tensor;
+      if (shape.length > MOST_RANK) return undefined;
+      const row = elements(shape.slice(1));
+      const rows = Math.min(shape[0], Math.max(1, Math.floor(PIECE_NUMBERS / row)));
+      const pieceBytes = rows * row * data.BYTES_PER_ELEMENT;
+      const needed = pieceBytes + TEXT_NUMBERS * LONGEST_TEXT + SLACK;
+      if (needed > MOST_BYTES) return undefined;
+      const numbers = writing.reserve(needed);
+      const { exports, buffer } = writing;
+      const to = aligned(numbers + pieceBytes);
+      const piece = new arrayOf[dtypeOf(data)](buffer, numbers, rows * row);
+      const write = dtypeOf(data) === 'float32' ? exports.writeFloat32 : exports.writeFloat64;
+
+      new Int32Array(buffer, exports.layout(), 1 + shape.length).set([shape.length, ...shape]);
+      exports.beginArrays();
+      let at = offset;
+      for (let first = 0; first < shape[0]; first += rows) {
+        const behind = Math.min(first + rows, shape[0]);
+        rowMajorRange(piece, tensor, first, behind);
+        const count = (behind - first) * row;
+        for (let done = 0; done < count; done += TEXT_NUMBERS) {
+          const from = numbers + done * data.BYTES_PER_ELEMENT;
+          const end = write(from, Math.min(TEXT_NUMBERS, count - done), to) >>> 0;
+          bytes.set(new Uint8Array(buffer, to, end - to), at);
+          at += end - to;
+        }
+      }
+      return at;
+    },
+
+    release() {
+      body = Buffer.alloc(0);
+      const [hasRead, hasWritten] = [reading.release(), writing.release()];
+      return hasRead || hasWritten;
     },
   };
 }
 
-function instantiate(module: WebAssembly.Module, powers: BigUint64Array) {
-  const memory = new WebAssembly.Memory({ initial: 16, maximum: 65_536 });
-  const exports = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Exports;
-  new BigUint64Array(memory.buffer, exports.powers(), powers.length).set(powers);
-  return { memory, exports };
+/** One instance of the module, and its memory. */
+class Instance {
+  readonly #module: WebAssembly.Module;
+  readonly #powers: BigUint64Array;
+  #memory!: WebAssembly.Memory;
+  exports!: Exports;
+
+  constructor(module: WebAssembly.Module, powers: BigUint64Array) {
+    this.#module = module;
+    this.#powers = powers;
+    this.#begin();
+  }
+
+  #begin(): void {
+    this.#memory = new WebAssembly.Memory({ initial: 16, maximum: 65_536 });
+    const { exports } = new WebAssembly.Instance(this.#module, { env: { memory: this.#memory } });
+    this.exports = exports as unknown as Exports;
+    new BigUint64Array(this.buffer, this.exports.powers(), this.#powers.length).set(this.#powers);
+  }
+
+  release(): boolean {
+    const isLarge = this.buffer.byteLength > KEPT_BYTES;
+    if (isLarge) this.#begin();
+    return isLarge;
+  }
+
+  get buffer(): ArrayBuffer {
+    return this.#memory.buffer;
+  }
+
+  /** Makes room for so many bytes from the first free address on, which is returned. Views from before are void. */
+  reserve(bytes: number): number {
+    const base = aligned(this.exports.heapBase());
+    const missing = Math.ceil((base + bytes - this.buffer.byteLength) / PAGE);
+    if (missing > 0) this.#memory.grow(missing);
+    return base;
+  }
 }
 
 function aligned(address: number): number {

@@ -13,7 +13,9 @@ import {
   readString,
   type Scanner,
   scan,
+  skipFinite,
   skipValue,
+  startsNumber,
   type ValueKind,
 } from './json-scanner.js';
 import { Faults } from './refusal.js';
@@ -26,34 +28,71 @@ import {
   type TensorMember,
   type Values,
 } from './signature.js';
-import { rowMajor, type Tensor } from './tensor.js';
+import { arrayOf, type Dtype, elements, rowMajor, type Tensor } from './tensor.js';
 
-/** What reading shares: the faults of a body, by what they are (a wrong member outranks a wrong tensor). */
+/** Groups that have been read before, known by their text. */
+export interface KnownGroups {
+  /** The values of the group whose text begins here, and the offset behind it, if it is known. */
+  find(group: GroupMember, dtype: Dtype, body: Buffer, at: number): { values: Values; end: number } | undefined;
+  /** Told of a group that was read without a fault from this text. Returns the values to go on with. */
+  keep(group: GroupMember, dtype: Dtype, body: Buffer, at: number, end: number, values: Values): Values;
+}
+
+/** What reading shares, such as the faults of a body, by what they are (a wrong member outranks a wrong tensor). */
 interface Found {
   readonly request: Faults;
   readonly tensor: Faults;
+  /** The type that the numbers of tensors are read to. */
+  readonly dtype: Dtype;
   /** The fast road for tensors; without it all are read by the plain one. */
   readonly codec: JsonCodec | undefined;
+  readonly known: KnownGroups | undefined;
 }
 
 /**
  * Reads a request: exactly the members of the signature, tensors as rectangular arrays of finite numbers. The
- * tensors come back in row-major order; their shapes are not compared with the signature yet.
+ * tensors come back in row-major order and in the type that the member `dtype` says, if there is one; their shapes are
+ * not compared with the signature yet.
  *
  * @param codec the fast road for tensors; what it cannot read, the plain reader below does
+ * @param known what need not be read again
  * @throws Refusal invalid-json at the first byte that is not JSON, else invalid-request with every member that is
  *   unknown, missing, double or of the wrong type, else invalid-tensor with every tensor that is not one
  */
-export function readJson(bytes: Uint8Array, signature: GroupMember, codec?: JsonCodec): Values {
+export function readJson(bytes: Uint8Array, signature: GroupMember, codec?: JsonCodec, known?: KnownGroups): Values {
   const scanner = scan(bytes);
-  codec?.open(scanner.bytes);
-  const found = { request: new Faults(), tensor: new Faults(), codec };
-  const values = readGroup(scanner, signature, '', found);
-  scanner.pointer = '';
-  expectEnd(scanner);
+  const guess = guessDtype(scanner.bytes, signature);
+  const read = readAs(guess, scanner, signature, codec, known);
+  const { dtype = guess } = read.values;
+  // The member may come after the tensors: only now is it known what they should have been read as.
+  const { values, found } = dtype === guess ? read : readAs(dtype as Dtype, scanner, signature, codec, known);
   found.request.refuse('invalid-request');
   found.tensor.refuse('invalid-tensor');
-  return values ?? {};
+  return values;
+}
+
+/** The dtype that the body probably asks for: its name is somewhere in it. */
+function guessDtype(bytes: Buffer, { members: { dtype } }: GroupMember): Dtype {
+  if (dtype?.kind !== 'choice') return 'float64';
+  const others = dtype.choices.filter((choice) => choice !== dtype.otherwise);
+  return (others.find((choice) => bytes.includes(`"${choice}"`)) ?? dtype.otherwise) as Dtype;
+}
+
+/** Reads the whole body, with all numbers as of one dtype. */
+function readAs(
+  dtype: Dtype,
+  scanner: Scanner,
+  signature: GroupMember,
+  codec: JsonCodec | undefined,
+  known: KnownGroups | undefined,
+) {
+  scanner.at = 0;
+  codec?.open(scanner.bytes, dtype);
+  const found: Found = { request: new Faults(), tensor: new Faults(), dtype, codec, known };
+  const values = readGroup(scanner, signature, '', found) ?? {};
+  scanner.pointer = '';
+  expectEnd(scanner);
+  return { values, found };
 }
 
 const PHRASES: Record<ValueKind, string> = {
@@ -91,7 +130,7 @@ function readGroup(scanner: Scanner, signature: GroupMember, pointer: string, fo
       } else {
         seen.add(name);
         if (member.kind === 'tensor') values[name] = readTensor(scanner, member, at, found);
-        else if (member.kind === 'group') values[name] = readGroup(scanner, member, at, found);
+        else if (member.kind === 'group') values[name] = readKnownGroup(scanner, member, at, found);
         else values[name] = readOption(scanner, member, at, found);
       }
       scanner.pointer = pointer;
@@ -102,6 +141,21 @@ function readGroup(scanner: Scanner, signature: GroupMember, pointer: string, fo
     if (member.kind === 'choice') values[name] ??= member.otherwise;
   }
   return values;
+}
+
+/** A group inside another one: taken over if its text is known, else read. */
+function readKnownGroup(scanner: Scanner, signature: GroupMember, pointer: string, found: Found): Values | undefined {
+  const { known, dtype, request, tensor } = found;
+  peek(scanner);
+  const start = scanner.at;
+  const before = known?.find(signature, dtype, scanner.bytes, start);
+  if (before) {
+    scanner.at = before.end;
+    return before.values;
+  }
+  const values = readGroup(scanner, signature, pointer, found);
+  if (!known || !values || !request.isEmpty || !tensor.isEmpty) return values;
+  return known.keep(signature, dtype, scanner.bytes, start, scanner.at, values);
 }
 
 /** An unknown name is shown to its sender, but not a megabyte of it. */
@@ -186,10 +240,9 @@ function readTensor(scanner: Scanner, member: TensorMember, pointer: string, fou
     scanner.at = fast.end;
     return fast.tensor;
   }
-  const read = readNestedArrays(scanner);
-  if ('shape' in read) return read;
-  const at = pointer + read.at;
-  found.tensor.add(at, read.detail(pointer));
+  const checked = checkNestedArrays(scanner, found.dtype);
+  if (Array.isArray(checked)) return readNumbers(scanner.bytes, start, checked, found.dtype);
+  found.tensor.add(pointer + checked.at, checked.detail(pointer));
   // The rest of the tensor must still be JSON.
   scanner.at = start;
   skipValue(scanner);
@@ -203,13 +256,13 @@ interface Flaw {
 }
 
 /**
- * Numbers in the order they are written, and the shape they are nested in.
+ * Consumes nested arrays of numbers: the shape they are nested in, or what is wrong with them. No number is computed
+ * that cannot be too large, so that large bodies are refused quickly.
  *
  * `index[d]` counts the finished elements of the array that is open at depth d, so that `index` is at any time
  * the path of the value that comes next.
  */
-function readNestedArrays(scanner: Scanner): Tensor | Flaw {
-  const numbers = new NumberList();
+function checkNestedArrays(scanner: Scanner, dtype: Dtype): number[] | Flaw {
   const shape: number[] = [];
   const index: number[] = [];
   let rank = 0; // depth of the numbers, known from the first one on
@@ -228,12 +281,10 @@ function readNestedArrays(scanner: Scanner): Tensor | Flaw {
     if (rank === 0) rank = index.length;
     if (index.length !== rank) return mixed(index, 'a number', 'an array');
     const start = scanner.at;
-    const value = readNumber(scanner);
-    if (!Number.isFinite(value)) {
+    if (!skipFinite(scanner, dtype)) {
       const text = shorten(scanner.bytes.toString('latin1', start, Math.min(scanner.at, start + 80)));
-      return flaw(index, (at) => `${at} is ${text}, which is too large for float64`);
+      return flaw(index, (at) => `${at} is ${text}, which is too large for ${dtype}`);
     }
-    numbers.push(value);
 
     index[index.length - 1]++;
     while (!hasNext(scanner, CLOSE_ARRAY)) {
@@ -249,10 +300,21 @@ function readNestedArrays(scanner: Scanner): Tensor | Flaw {
             `${pointer}${path(index)} has ${elementsText(count)}, but ${pointer}${first} has ${length}`,
         };
       }
-      if (depth === 0) return { shape, strides: rowMajor(shape), data: numbers.toArray() };
+      if (depth === 0) return shape;
       index[depth - 1]++;
     }
   }
+}
+
+/** The numbers of nested arrays that have been checked, in the order they are written. */
+function readNumbers(bytes: Buffer, start: number, shape: number[], dtype: Dtype): Tensor {
+  const data = new arrayOf[dtype](elements(shape));
+  const scanner = { bytes, at: start, pointer: '' };
+  for (let i = 0; i < data.length; i++) {
+    while (!startsNumber(bytes[scanner.at])) scanner.at++;
+    data[i] = readNumber(scanner, dtype);
+  }
+  return { shape, strides: rowMajor(shape), data };
 }
 
 function path(index: readonly number[]): string {
@@ -273,23 +335,4 @@ function mixed(index: readonly number[], found: string, before: string): Flaw {
   const at = path(index);
   const first = index.map(() => '/0').join('');
   return { at, detail: (pointer) => `${pointer}${at} is ${found}, but ${pointer}${first} is ${before}` };
-}
-
-/** A growing list of doubles. */
-class NumberList {
-  #data = new Float64Array(256);
-  #length = 0;
-
-  push(value: number): void {
-    if (this.#length === this.#data.length) {
-      const larger = new Float64Array(2 * this.#length);
-      larger.set(this.#data);
-      this.#data = larger;
-    }
-    this.#data[this.#length++] = value;
-  }
-
-  toArray(): Float64Array {
-    return this.#data.subarray(0, this.#length);
-  }
 }

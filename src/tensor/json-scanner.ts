@@ -1,4 +1,6 @@
+import { nearestFloat32 } from './float32.js';
 import { Refusal } from './refusal.js';
+import type { Dtype } from './tensor.js';
 
 /**
  * JSON (RFC 8259) token by token over UTF-8 bytes, strict and without recursion. What is not JSON is refused
@@ -91,7 +93,7 @@ export type ValueKind = 'object' | 'array' | 'string' | 'number' | 'boolean' | '
 export function peekKind(scanner: Scanner): ValueKind {
   const byte = peek(scanner);
   if (byte === OPEN_ARRAY) return 'array';
-  if (byte === MINUS || (byte >= ZERO && byte <= NINE)) return 'number';
+  if (startsNumber(byte)) return 'number';
   if (byte === OPEN_OBJECT) return 'object';
   if (byte === QUOTE) return 'string';
   if (byte === 0x74 || byte === 0x66) return 'boolean';
@@ -99,10 +101,31 @@ export function peekKind(scanner: Scanner): ValueKind {
   throw unexpected(scanner, 'a value');
 }
 
-/** Consumes a number: correctly rounded to float64, ±Infinity where it is too large, −0 kept. */
-export function readNumber(scanner: Scanner): number {
-  const { bytes } = scanner;
+export function startsNumber(byte: number): boolean {
+  return byte === MINUS || (byte >= ZERO && byte <= NINE);
+}
+
+/** Consumes a number: correctly rounded to its type, ±Infinity where it is too large for it, −0 kept. */
+export function readNumber(scanner: Scanner, dtype: Dtype = 'float64'): number {
   const start = scanner.at;
+  skipNumber(scanner);
+  const text = scanner.bytes.toString('latin1', start, scanner.at);
+  return dtype === 'float32' ? nearestFloat32(text) : Number(text);
+}
+
+/** Consumes a number and tells whether it is small enough for its type. */
+export function skipFinite(scanner: Scanner, dtype: Dtype): boolean {
+  const start = scanner.at;
+  const hasExponent = skipNumber(scanner);
+  // The largest float32 has 39 digits.
+  if (!hasExponent && scanner.at - start < 39) return true;
+  scanner.at = start;
+  return Number.isFinite(readNumber(scanner, dtype));
+}
+
+/** Consumes a number, checking its syntax only; tells whether it has an exponent. */
+function skipNumber(scanner: Scanner): boolean {
+  const { bytes } = scanner;
   if (bytes[scanner.at] === MINUS) scanner.at++;
   if (bytes[scanner.at] === ZERO) scanner.at++;
   else skipDigits(scanner);
@@ -110,12 +133,11 @@ export function readNumber(scanner: Scanner): number {
     scanner.at++;
     skipDigits(scanner);
   }
-  if ((bytes[scanner.at] | 0x20) === 0x65) {
-    scanner.at++;
-    if (bytes[scanner.at] === MINUS || bytes[scanner.at] === 0x2b) scanner.at++;
-    skipDigits(scanner);
-  }
-  return Number(bytes.toString('latin1', start, scanner.at));
+  if ((bytes[scanner.at] | 0x20) !== 0x65) return false;
+  scanner.at++;
+  if (bytes[scanner.at] === MINUS || bytes[scanner.at] === 0x2b) scanner.at++;
+  skipDigits(scanner);
+  return true;
 }
 
 function skipDigits(scanner: Scanner): void {
@@ -203,7 +225,7 @@ export function skipValue(scanner: Scanner): void {
       scanner.at++;
       open.pop();
     } else if (kind === 'string') skipString(scanner);
-    else if (kind === 'number') readNumber(scanner);
+    else if (kind === 'number') skipNumber(scanner);
     else skipLiteral(scanner);
 
     for (;;) {

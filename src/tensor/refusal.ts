@@ -39,8 +39,12 @@ export class Faults {
     else this.#uncounted++;
   }
 
+  get isEmpty(): boolean {
+    return this.#faults.length === 0;
+  }
+
   refuse(code: RefusalCode): void {
-    if (this.#faults.length === 0) return;
+    if (this.isEmpty) return;
     if (this.#uncounted > 0) this.#faults.push({ pointer: '', detail: `and ${this.#uncounted} more` });
     throw new Refusal(code, this.#faults);
   }

@@ -128,9 +128,14 @@ export function symbolicShape(member: TensorMember): string {
   return `(${member.dims.map((dim) => dim.text).join(', ')})`;
 }
 
+/** The axis of a tensor that counts examples, or −1. */
+export function batchAxis(member: TensorMember): number {
+  return member.dims.findIndex((dim) => dim.text === 'm');
+}
+
 /** Does the tensor have a batch axis? Such tensors lie time-major in memory, the others as they are written. */
 export function hasBatchAxis(member: TensorMember): boolean {
-  return member.dims.some((dim) => dim.text === 'm');
+  return batchAxis(member) >= 0;
 }
 
 /** The axis of a tensor that counts time steps, or −1. */

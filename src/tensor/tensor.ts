@@ -1,11 +1,21 @@
+/** The type of all numbers of a request, and what arrays hold them. */
+export type Dtype = 'float64' | 'float32';
+export type Numbers = Float64Array | Float32Array;
+
+export const arrayOf = { float64: Float64Array, float32: Float32Array } as const satisfies Record<Dtype, unknown>;
+
+export function dtypeOf(data: Numbers): Dtype {
+  return data instanceof Float32Array ? 'float32' : 'float64';
+}
+
 /**
- * A float64 tensor. Element [i, j, …] is data[i · strides[0] + j · strides[1] + …]; `data` holds exactly the
+ * A tensor. Element [i, j, …] is data[i · strides[0] + j · strides[1] + …]; `data` holds exactly the
  * tensor's elements, whatever their order.
  */
 export interface Tensor {
   readonly shape: readonly number[];
   readonly strides: readonly number[];
-  readonly data: Float64Array;
+  readonly data: Numbers;
 }
 
 export type Shape = readonly number[];
@@ -32,7 +42,7 @@ const BLOCK = 8;
  *
  * @param shape of `data`, whose last axis is contiguous; `out` has the reverse shape
  */
-export function reverseAxes(out: Float64Array, data: Float64Array, shape: Shape): void {
+export function reverseAxes(out: Numbers, data: Numbers, shape: Shape): void {
   const [a, b, c] = shape.length === 3 ? shape : [shape[0], 1, shape[1] ?? 1];
   for (let j = 0; j < b; j++) {
     for (let i0 = 0; i0 < a; i0 += BLOCK) {
@@ -48,7 +58,62 @@ export function reverseAxes(out: Float64Array, data: Float64Array, shape: Shape)
   }
 }
 
+/**
+ * Copies rows `from` to `to` (not included) of a tensor in row-major order, a row being all elements of one first
+ * index: out[i − from, j, k] = tensor[i, j, k].
+ */
+export function rowMajorRange(out: Numbers, { shape, strides, data }: Tensor, from: number, to: number): void {
+  if (strides.at(-1) === 1) {
+    const row = elements(shape.slice(1));
+    out.set(data.subarray(from * row, to * row));
+    return;
+  }
+  // Time-major: the first axis is contiguous.
+  const [n, m, T] = shape.length === 3 ? shape : [shape[0], 1, shape[1]];
+  for (let j = 0; j < m; j++) {
+    for (let i0 = from; i0 < to; i0 += BLOCK) {
+      const i1 = Math.min(i0 + BLOCK, to);
+      for (let k0 = 0; k0 < T; k0 += BLOCK) {
+        const k1 = Math.min(k0 + BLOCK, T);
+        for (let i = i0; i < i1; i++) {
+          const line = ((i - from) * m + j) * T;
+          for (let k = k0; k < k1; k++) out[line + k] = data[(k * m + j) * n + i];
+        }
+      }
+    }
+  }
+}
+
 /** The index [i, j, …] of the element at `position` in the data of a time-major or row-major tensor. */
 export function indexAt({ shape, strides }: Tensor, position: number): number[] {
   return shape.map((n, axis) => Math.floor(position / strides[axis]) % n);
+}
+
+/** Examples from … to − 1 of a row-major (n, m) or (n, m, T) tensor, row-major, in memory of their own. */
+export function sliceExamples({ shape, data }: Tensor, from: number, to: number): Tensor {
+  const [n, m, T = 1] = shape;
+  const sliced = shape.with(1, to - from);
+  const out = new arrayOf[dtypeOf(data)](elements(sliced));
+  const length = (to - from) * T;
+  for (let i = 0; i < n; i++) {
+    const start = (i * m + from) * T;
+    out.set(data.subarray(start, start + length), i * length);
+  }
+  return { shape: sliced, strides: rowMajor(sliced), data: out };
+}
+
+/** The reverse: the examples of several row-major tensors, which agree in all else, as one. */
+export function joinExamples(parts: readonly Tensor[]): Tensor {
+  const [{ shape, data }] = parts;
+  const m = parts.reduce((sum, part) => sum + part.shape[1], 0);
+  const [n, , T = 1] = shape;
+  const joined = shape.with(1, m);
+  const out = new arrayOf[dtypeOf(data)](elements(joined));
+  let example = 0;
+  for (const part of parts) {
+    const length = part.shape[1] * T;
+    for (let i = 0; i < n; i++) out.set(part.data.subarray(i * length, (i + 1) * length), (i * m + example) * T);
+    example += part.shape[1];
+  }
+  return { shape: joined, strides: rowMajor(joined), data: out };
 }

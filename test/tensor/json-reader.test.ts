@@ -22,7 +22,7 @@ const REST = '"parameters":{"W":[[1]]}';
 const bytesOf = (text: string | number[]) =>
   typeof text === 'string' ? new TextEncoder().encode(text) : Uint8Array.from(text);
 
-const fastCodec = loadJsonCodec(new URL('../../dist/tensor/', import.meta.url));
+const fastCodec = loadJsonCodec();
 const roads = [
   { road: 'plain', codec: undefined },
   { road: 'fast', codec: fastCodec },

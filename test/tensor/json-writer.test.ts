@@ -25,7 +25,7 @@ const LETTERS = [['p'], ['p', 'm'], ['p', 'm', 'T_x']];
 
 const roads = [
   { road: 'plain', codec: undefined },
-  { road: 'fast', codec: loadJsonCodec(new URL('../../dist/tensor/', import.meta.url)) },
+  { road: 'fast', codec: loadJsonCodec() },
 ];
 
 describe.each(roads)('JSON writer, $road road', ({ codec }) => {
@@ -42,7 +42,7 @@ describe.each(roads)('JSON writer, $road road', ({ codec }) => {
           axis === shape.length
             ? numbers[at]
             : Array.from({ length: shape[axis] }, (_, i) => nest(axis + 1, at * shape[axis] + i));
-        expect(text.replaceAll(/-0(?=[,\]])/g, '0')).toBe(JSON.stringify({ w: nest(0, 0) }));
+        expect(text.replaceAll(/-0\.0(?=[,\]])/g, '0')).toBe(JSON.stringify({ w: nest(0, 0) }));
       }),
       { numRuns: 500 },
     );

@@ -1,7 +1,7 @@
 import { LEAST_POWER, MOST_POWER, multiplyHigh, powerCutOff } from './powers';
 
 /**
- * Nested arrays of numbers, from text to doubles. Only what is as it should be is read here: at the first byte that
+ * Nested arrays of numbers, from text to doubles (T = f64) or floats (T = f32). Only what is as it should be is read here: at the first byte that
  * is not, the reader gives up, and the host reads the same bytes again with its plain reader, which explains.
  *
  * The text must be followed by a zero byte, which ends every loop.
@@ -16,8 +16,8 @@ const COUNTS: usize = memory.data(64, 16); // of the elements of each open array
 
 /**
  * Where hard numbers begin (address in the text) and which they are (position): those that this reader cannot
- * round, for the host to read: with more than 19 digits, below the normal numbers, or too close to the middle between
- * two doubles for 128 bits to tell. Of random bit patterns they are 4 in 1000, of ordinary measurements none.
+ * round, for the host to read: below the normal doubles, too large, or too close to the middle between two doubles, or
+ * two floats, to tell. test/tensor/json-codec.test.ts counts them.
  */
 export const HARD: usize = memory.data(8192, 16);
 export const MOST_HARD: i32 = 1024;
@@ -27,10 +27,10 @@ let hardCount: i32 = 0;
 let isHard: bool = false;
 
 /**
- * @param text address of the first bracket      @param out where the doubles go, in the order of the text
+ * @param text address of the first bracket      @param out where the numbers go, in the order of the text
  * @return the address behind the last bracket, or 0 where it gave up
  */
-export function readArrays(text: usize, out: usize): usize {
+export function readArrays<T>(text: usize, out: usize): usize {
   let p = text;
   let to = out;
   let depth = 0;
@@ -50,15 +50,15 @@ export function readArrays(text: usize, out: usize): usize {
     else if (depth != rank) return 0;
     const start = p;
     isHard = false;
-    p = readNumber(p, to);
+    p = readNumber<T>(p, to);
     if (p == 0) return 0;
     if (isHard) {
       if (hardCount == MOST_HARD) return 0;
       store<u32>(HARD + ((<usize>hardCount) << 3), <u32>start);
-      store<u32>(HARD + ((<usize>hardCount) << 3) + 4, <u32>((to - out) >> 3));
+      store<u32>(HARD + ((<usize>hardCount) << 3) + 4, <u32>((to - out) / sizeof<T>()));
       hardCount++;
     }
-    to += 8;
+    to += sizeof<T>();
     while (true) {
       const count = COUNTS + ((<usize>(depth - 1)) << 2);
       store<i32>(count, load<i32>(count) + 1);
@@ -93,7 +93,7 @@ function skipSpace(p: usize): usize {
 }
 
 /** Reads one number and stores it; returns the address behind it, or 0 where there is none. */
-function readNumber(start: usize, out: usize): usize {
+function readNumber<T>(start: usize, out: usize): usize {
   let p = start;
   const negative = load<u8>(p) == 0x2d;
   if (negative) p++;
@@ -138,8 +138,8 @@ function readNumber(start: usize, out: usize): usize {
       if (load<u8>(zero) == 0x30) digits--;
       zero++;
     }
-    if (digits > 19) isHard = true;
   }
+  const behind = p;
 
   if ((load<u8>(p) | 0x20) == 0x65) {
     p++;
@@ -156,9 +156,36 @@ function readNumber(start: usize, out: usize): usize {
     e += sign == 0x2d ? -exponent : exponent;
   }
 
-  const value = isHard ? 0 : nearestDouble(w, e);
-  store<f64>(out, negative ? -value : value);
+  const value = digits > 19 ? nearestToMany<T>(first, behind, e) : nearest<T>(w, e);
+  store<T>(out, negative ? -value : value);
   return p;
+}
+
+/**
+ * The number nearest to more than 19 digits, where the first 19 tell it: where they, and they with 1 more, are nearest
+ * to the same one.
+ *
+ * @param first address of the first digit     @param behind address behind the last one     @param e of the last one
+ */
+function nearestToMany<T>(first: usize, behind: usize, e: i32): T {
+  let w: u64 = 0;
+  let digits = 0;
+  let left = 0;
+  let areLeftZeros = true;
+  for (let p = first; p < behind; p++) {
+    const digit = <u32>load<u8>(p) - 0x30;
+    if (digit > 9) continue; // the point
+    if (digits == 19) {
+      left++;
+      if (digit != 0) areLeftZeros = false;
+    } else if (w > 0 || digit != 0) {
+      w = w * 10 + digit;
+      digits++;
+    }
+  }
+  const value = nearest<T>(w, e + left);
+  if (!areLeftZeros && nearest<T>(w + 1, e + left) != value) isHard = true;
+  return value;
 }
 
 /** Are all eight bytes of a word digits? (Daniel Lemire, "Quickly parsing eight digits", 2018) */
@@ -184,6 +211,12 @@ const SMALL_POWERS = memory.data<f64>(
   [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22],
   16,
 );
+
+// @ts-ignore: decorator
+@inline
+function nearest<T>(w: u64, e: i32): T {
+  return sizeof<T>() == 8 ? <T>nearestDouble(w, e) : <T>nearestFloat(w, e);
+}
 
 /**
  * The double nearest to w · 10^e, ties to even. Short numbers are exact in one division or multiplication (Clinger,
@@ -215,7 +248,11 @@ function nearestDouble(w: u64, e: i32): f64 {
 
   const top = high >> 63;
   let bits = high >> (top + 9); // 54 bits: one more than a double has
-  if (low == 0 && (high & 0x1ff) == 0 && (bits & 3) == 1) return hard(); // exactly between two doubles
+  if (low == 0 && bits << (top + 9) == high && (bits & 3) == 1) {
+    // In the middle between two doubles, if the power is exact: to the even one, which is below.
+    if (load<u64>(power) != 0) return hard();
+    bits--;
+  }
   bits = (bits + (bits & 1)) >> 1;
   let exponent = <i64>((217706 * e) >> 16) + 1087 - <i64>shift - <i64>(1 ^ top);
   if (bits >> 53) {
@@ -224,6 +261,43 @@ function nearestDouble(w: u64, e: i32): f64 {
   }
   if (exponent < 1 || exponent > 2046) return hard();
   return reinterpret<f64>((<u64>exponent << 52) | (bits & 0xfffffffffffff));
+}
+
+/**
+ * The float nearest to w · 10^e, ties to even: that of the nearest double, unless this one is in the middle between
+ * two floats, where the digits may be on either side of it.
+ */
+// @ts-ignore: decorator
+@inline
+function nearestFloat(w: u64, e: i32): f32 {
+  const double = nearestDouble(w, e);
+  const float = <f32>double;
+  if (isBetweenFloats(double) && !isExact(double, w, e)) isHard = true;
+  if (<f64>float == Infinity) isHard = true;
+  return float;
+}
+
+/** Is the double as far from one float as from the next? */
+// @ts-ignore: decorator
+@inline
+function isBetweenFloats(double: f64): bool {
+  if (double >= reinterpret<f64>(0x3810000000000000)) {
+    return (reinterpret<u64>(double) & 0x1fffffff) == 0x10000000; // of 52 bits a float keeps 23
+  }
+  // Below the normal floats they lie 2^-149 apart.
+  const halves = double * reinterpret<f64>(0x4950000000000000); // 2^150
+  return halves == floor(halves) && (<u64>halves & 1) == 1;
+}
+
+/**
+ * Is a double in the middle between two floats w · 10^e exactly? It has 25 bits, 5^11 has 26: their product is exact.
+ * Whole numbers beyond 2^24 are often such, and so they are told here.
+ */
+// @ts-ignore: decorator
+@inline
+function isExact(double: f64, w: u64, e: i32): bool {
+  if (w > 0x20000000000000 || e > 0 || e < -11) return false;
+  return double * load<f64>(SMALL_POWERS + ((<usize>-e) << 3)) == <f64>w;
 }
 
 // @ts-ignore: decorator
