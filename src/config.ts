@@ -1,6 +1,6 @@
-import { availableParallelism } from 'node:os';
 import envSchema from 'env-schema';
 import Type, { type Static } from 'typebox';
+import { usableCpus } from './cpus.js';
 import { CHOICES } from './kernels/choose.js';
 
 /** Every environment variable the service reads. The table in the README is checked against it. */
@@ -17,7 +17,7 @@ export const configSchema = Type.Object({
     description: 'Port to listen on; 0 takes a free one, which the log names.',
   }),
   WORKERS: Type.Integer({
-    default: availableParallelism(),
+    default: usableCpus(),
     minimum: 1,
     maximum: 256,
     description: 'Worker threads that compute.',
@@ -34,6 +34,13 @@ export const configSchema = Type.Object({
     maximum: 4_000_000_000,
     description:
       'Bytes that the tensors of one request, what is computed from them and the text of its answer may take.',
+  }),
+  WEIGHTS_LIMIT: Type.Integer({
+    default: 64 * 1024 * 1024,
+    minimum: 0,
+    maximum: 1024 * 1024 * 1024,
+    description:
+      'Bytes of weights that each worker keeps, already read, for the requests that bring the same ones again; 0 keeps none.',
   }),
   QUEUE_LIMIT: Type.Integer({
     default: 256,
@@ -56,7 +63,7 @@ export const configSchema = Type.Object({
     type: 'string',
     default: 'auto',
     description:
-      'Build of the inner loops: `scalar` (plain TypeScript), `simd` (WebAssembly), `fma` (with fused multiply-add, Node 22 and later), or `auto`, the fastest that this Node has.',
+      'Build of the inner loops: `scalar` (plain TypeScript), `simd` (WebAssembly), `fma` (with fused multiply-add, Node 22 and later), `wide` (the same in vectors of 256 bits, Node 26 and later), or `auto`, the fastest that this Node has.',
   }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     type: 'string',

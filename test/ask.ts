@@ -1,28 +1,70 @@
-import { answer } from '../src/compute/answer.js';
-import type { Kernels } from '../src/kernels/kernels.js';
+import { answer, computeBlock, type Machinery, writePiece } from '../src/compute/answer.js';
+import { earliest } from '../src/compute/non-finite.js';
+import type { Outcome } from '../src/compute/outcome.js';
+import { pieceTasks } from '../src/compute/parts.js';
+import type { Build } from '../src/kernels/kernels.js';
 import { reference } from '../src/kernels/reference.js';
+import { loadJsonCodec } from '../src/tensor/json-codec.js';
 import type { JsonObject } from './values.js';
 
-/** Runs an operation the way a worker does, from JSON text to JSON text, in this thread. */
+/** The fast road for tensors, as `npm run build` has made it. */
+export const codec = loadJsonCodec();
+
+/** Runs an operation the way the service does, from JSON text to JSON text, in this thread. */
 export function ask(
   operation: string,
   request: object | string,
   workLimit = Number.POSITIVE_INFINITY,
-  kernels: Kernels = reference,
-) {
+  kernels: Build = reference,
+): Outcome {
+  return askWith({ kernels, codec }, operation, request, workLimit);
+}
+
+/** The same with other machinery. What the pool hands to several workers is done here one after the other. */
+export function askWith(
+  machinery: Machinery,
+  operation: string,
+  request: object | string,
+  workLimit = Number.POSITIVE_INFINITY,
+): Outcome {
   const text = typeof request === 'string' ? request : JSON.stringify(request);
-  return answer({ kernels }, { operation, body: new TextEncoder().encode(text), workLimit, handedOver: 0 });
+  const body = new TextEncoder().encode(text);
+  const first = answer(machinery, { operation, body, workLimit, handedOver: 0 });
+  if ('ok' in first) return first;
+
+  const { blocks, pieces, time, ...report } = first;
+  const results = blocks.map((block) => computeBlock(machinery, block));
+  const nonFinite = earliest(
+    results.map((result) => result.nonFinite),
+    time,
+  );
+  const refused = (fault: { pointer: string; detail: string }): Outcome => {
+    return { ...report, ok: false, code: 'non-finite-result', faults: [fault] };
+  };
+  if (nonFinite) return refused(nonFinite.fault);
+  const contributions = results.map((result) => result.contributions);
+  const texts: Uint8Array<ArrayBuffer>[] = [];
+  for (const task of pieceTasks(pieces, contributions)) {
+    const piece = writePiece(machinery, task);
+    if ('nonFinite' in piece) return refused(piece.nonFinite.fault);
+    texts.push(piece.text);
+  }
+  return { ...report, ok: true, body: texts };
+}
+
+/** The text of an answer that is not a refusal. */
+export function textOf(outcome: Outcome): string {
+  if (!outcome.ok) throw new Error(outcome.faults.map(({ detail }) => detail).join('; '));
+  return Buffer.concat(outcome.body).toString();
 }
 
 /** The same for a request that must succeed: the answer's text. */
-export function askText(operation: string, request: object, kernels?: Kernels): string {
-  const outcome = ask(operation, request, Number.POSITIVE_INFINITY, kernels);
-  if (!outcome.ok) throw new Error(`${operation}: ${outcome.faults.map(({ detail }) => detail).join('; ')}`);
-  return new TextDecoder().decode(outcome.body);
+export function askText(operation: string, request: object, kernels?: Build): string {
+  return textOf(ask(operation, request, Number.POSITIVE_INFINITY, kernels));
 }
 
 /** The same, read with JSON.parse. */
-export function askJson(operation: string, request: object, kernels?: Kernels): JsonObject {
+export function askJson(operation: string, request: object, kernels?: Build): JsonObject {
   return JSON.parse(askText(operation, request, kernels));
 }
 

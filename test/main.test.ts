@@ -125,8 +125,11 @@ describe('the process', () => {
     socket.destroy();
   });
 
-  it('a body that has stopped coming holds it up for seconds only', async () => {
-    const { url, stop } = await started();
+  it.each([
+    ['for seconds only', {}],
+    ['for less than DRAIN_LIMIT', { DRAIN_LIMIT: '1000' }],
+  ])('a body that has stopped coming holds it up %s', async (_, env) => {
+    const { url, stop } = await started(env);
     const socket = connect(Number(new URL(url).port), '127.0.0.1');
     socket.on('error', () => {});
     socket.write(
@@ -137,9 +140,20 @@ describe('the process', () => {
     socket.destroy();
   });
 
+  it('requests that a client sends in one go before it leaves do not hold it up', async () => {
+    const { url, stop } = await started({ WORKERS: '1', DRAIN_LIMIT: '3000' });
+    const body = lstmForward(1, 1, 1, 1);
+    const head = `host: a\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    const request = `POST /v1/lstm/forward HTTP/1.1\r\n${head}\r\n\r\n${body}`;
+    socket.write(request + request, () => socket.resetAndDestroy());
+    await sleep(300);
+    expect(await stop()).toBe(0);
+  });
+
   it('a signal while it starts ends it with 0', async () => {
     const child = spawn(process.execPath, [MAIN], { env: { ...process.env, PORT: '0' }, stdio: 'ignore' });
-    await sleep(150);
+    await sleep(300); // Node itself takes 100 ms on an idle machine
     child.kill('SIGTERM');
     expect(await new Promise((resolve) => child.once('close', resolve))).toBe(0);
   });

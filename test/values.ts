@@ -4,6 +4,7 @@ import { operations } from '../src/operations/operations.js';
 import type { Dims } from '../src/tensor/shapes.js';
 import { shapeIn } from '../src/tensor/shapes.js';
 import type { GroupMember, TensorMember } from '../src/tensor/signature.js';
+import type { Dtype } from '../src/tensor/tensor.js';
 
 /** JSON values of requests, made from the table of operations: for every test that needs requests of any shape. */
 
@@ -113,4 +114,36 @@ export function flat(value: Json): number[] {
 export function inner(one: Json, other: Json): number {
   const [a, b] = [flat(one), flat(other)];
   return a.reduce((sum, value, i) => sum + value * b[i], 0);
+}
+
+export function largestIn(tensor: Json): number {
+  return flat(tensor).reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+}
+
+/**
+ * Does a tensor agree with another one, up to a share of the other's largest magnitude?
+ *
+ * @param least the magnitude to measure with where the tensor's own is smaller: that of what it is a part of
+ */
+export function expectClose(name: string, actual: Json, expected: Json, dtype: Dtype, least = 0): void {
+  const [relative, absolute] = CLOSE[dtype];
+  if (shapeOf(actual).join() !== shapeOf(expected).join()) {
+    throw new Error(`${name} is of shape (${shapeOf(actual)}), but must be of shape (${shapeOf(expected)})`);
+  }
+  const [a, b] = [flat(actual), flat(expected)];
+  const error = b.reduce((max, value, i) => Math.max(max, Math.abs(a[i] - value)), 0);
+  const bound = relative * Math.max(least, largestIn(expected)) + absolute;
+  if (!(error <= bound))
+    throw new Error(`the largest error of ${name} is ${error}, but must not be more than ${bound}`);
+}
+
+/** Share of the largest magnitude, and what is added for tensors that are nearly zero. */
+const CLOSE = { float64: [1e-10, 1e-12], float32: [1e-5, 1e-7] } as const;
+
+/** The same for all tensors in an object and the objects in it. */
+export function expectAllClose(actual: JsonObject, expected: JsonObject, dtype: Dtype, least = 0): void {
+  for (const [name, value] of Object.entries(expected)) {
+    if (Array.isArray(value)) expectClose(name, actual[name], value, dtype, least);
+    else expectAllClose(actual[name] as JsonObject, value as JsonObject, dtype, least);
+  }
 }

@@ -1,58 +1,154 @@
-import type { Kernels } from '../kernels/kernels.js';
+import type { Build } from '../kernels/kernels.js';
+import type { Operation } from '../operations/operation.js';
 import { operations } from '../operations/operations.js';
 import type { JsonCodec } from '../tensor/json-codec.js';
 import { readJson } from '../tensor/json-reader.js';
-import { writeJson } from '../tensor/json-writer.js';
+import { type Segment, segmentsOf, writeSegments } from '../tensor/json-writer.js';
 import { Refusal } from '../tensor/refusal.js';
-import { bindDims, type Dims } from '../tensor/shapes.js';
-import { refuseNonFinite } from './non-finite.js';
-import { now, type Outcome, type Task, type Timings } from './outcome.js';
-import { reserve } from './workspace.js';
+import type { Dims } from '../tensor/shapes.js';
+import { hasBatchAxis } from '../tensor/signature.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { firstNonFinite, type NonFinite, refuseNonFinite } from './non-finite.js';
+import { now, type Outcome, type Report, type Task, type Timings } from './outcome.js';
+import type { Parameters } from './parameters.js';
+import {
+  blockBounds,
+  blockOf,
+  type Cut,
+  contributionsOf,
+  cutsIn,
+  isLarge,
+  joinedOf,
+  type PieceItem,
+  type PieceTask,
+  piecesOf,
+} from './parts.js';
+import { answerOf, examine, keyOf, needOf, type Request, refuseTooLarge, reserve } from './workspace.js';
 
 const byId = new Map(operations.map((operation) => [operation.id, operation]));
 
-/** What a thread works with: the builds of the inner loops and of the codec. */
+/** What a thread works with. */
 export interface Machinery {
-  readonly kernels: Kernels;
+  readonly kernels: Build;
   /** Absent: tensors are read and written by the plain codec. */
   readonly codec?: JsonCodec | undefined;
+  /** Absent: weights are read each time. */
+  readonly parameters?: Parameters | undefined;
 }
 
+/** A large request that has been read and checked: any thread can compute its blocks, and then write its pieces. */
+export interface Large extends Report {
+  readonly blocks: readonly BlockTask[];
+  readonly pieces: readonly (readonly PieceItem[])[];
+  readonly time: Operation['time'];
+}
+
+/** A request for some of the examples, and the cuts of the answer it adds to. */
+export interface BlockTask extends Omit<Request, 'operation'> {
+  readonly operation: string;
+  readonly firstExample: number;
+  readonly cuts: readonly Cut[];
+}
+
+/** What a block adds to each cut, and where it has left the range of its numbers. */
+export interface BlockResult {
+  readonly contributions: readonly Tensor[];
+  readonly nonFinite: NonFinite | undefined;
+}
+
+/** A piece of the text, or where a sum over the blocks has left the range of its numbers. */
+export type PieceResult = { readonly text: Uint8Array<ArrayBuffer> } | { readonly nonFinite: NonFinite };
+
 /**
- * The work of one request: bytes → tensors → operation → tensors → bytes. Everything a caller can get wrong
- * comes back as an outcome; only faults of the service itself are thrown.
+ * The work of one request: bytes → tensors → operation → tensors → bytes; of a large one only the first step.
+ * Everything a caller can get wrong comes back as an outcome; only faults of the service itself are thrown.
  */
-export function answer({ kernels, codec }: Machinery, { operation: id, body, workLimit, handedOver }: Task): Outcome {
-  const operation = byId.get(id);
-  if (operation === undefined) throw new Error(`no operation is called ${id}`);
-  const timings: Timings = { queue: now() - handedOver };
+export function answer(machinery: Machinery, task: Task): Outcome | Large {
+  const { kernels, codec, parameters } = machinery;
+  const operation = operationCalled(task.operation);
+  const timings: Timings = { queue: now() - task.handedOver };
   let dims: Dims = {};
   let start = now();
-  const lap = (stage: 'decode' | 'compute' | 'encode') => {
+  let stage: 'decode' | 'compute' | 'encode' = 'decode';
+  const lap = (next: typeof stage) => {
     const end = now();
     timings[stage] = end - start;
     start = end;
+    stage = next;
   };
+  const report = (): Report => ({ timings, dims, weightsKnown: parameters?.hitRate });
 
-  let stage: 'decode' | 'compute' | 'encode' = 'decode';
   try {
-    const values = readJson(body, operation.request, codec);
-    dims = bindDims(operation.request, values);
-    const { request, answer, scratch, computed } = reserve(kernels, operation, values, dims, workLimit);
-    lap(stage);
+    const values = readJson(task.body, operation.request, codec, parameters);
+    const { request, need } = examine(kernels, operation, values);
+    dims = request.dims;
+    refuseTooLarge(need, task.workLimit);
+    if (isLarge(request, need)) {
+      const pieces = piecesOf(request, need);
+      const blocks = blockTasks(request, cutsIn(pieces));
+      lap('compute');
+      return { ...report(), blocks, pieces, time: operation.time };
+    }
+    const workspace = reserve(kernels[request.dtype], request, need);
+    lap('compute');
 
-    stage = 'compute';
-    operation.run(kernels, request, answer, scratch);
-    refuseNonFinite(computed, operation.time);
-    lap(stage);
+    const { computed } = workspace;
+    operation.run(kernels[request.dtype], workspace.request, workspace.answer, workspace.scratch);
+    refuseNonFinite(firstNonFinite(computed, operation.time));
+    lap('encode');
 
-    stage = 'encode';
-    const bytes = writeJson(operation.answer, answer, codec);
-    lap(stage);
-    return { ok: true, body: bytes, dims, timings };
+    const tensors = new Map(computed.map((one) => [keyOf(one), one.tensor]));
+    const text = writeSegments(segmentsOf(operation.answer, answerOf(request, tensors)), codec);
+    lap('encode');
+    return { ...report(), ok: true, body: [text] };
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     lap(stage);
-    return { ok: false, code: error.code, faults: error.faults, dims, timings };
+    return { ...report(), ok: false, code: error.code, faults: error.faults };
   }
+}
+
+function operationCalled(id: string): Operation {
+  const operation = byId.get(id);
+  if (operation === undefined) throw new Error(`no operation is called ${id}`);
+  return operation;
+}
+
+function blockTasks(request: Request, cuts: readonly Cut[]): BlockTask[] {
+  const bounds = blockBounds(request);
+  return bounds.slice(1).map((to, i) => {
+    const { operation, ...rest } = blockOf(request, bounds[i], to);
+    return { ...rest, operation: operation.id, firstExample: bounds[i], cuts };
+  });
+}
+
+export function computeBlock(
+  { kernels }: Machinery,
+  { operation: id, firstExample, cuts, ...rest }: BlockTask,
+): BlockResult {
+  const operation = operationCalled(id);
+  const request: Request = { ...rest, operation };
+  const workspace = reserve(kernels[request.dtype], request, needOf(kernels, request));
+  operation.run(kernels[request.dtype], workspace.request, workspace.answer, workspace.scratch);
+  const nonFinite = firstNonFinite(workspace.computed, operation.time, { example: firstExample, row: 0 });
+  return { contributions: nonFinite ? [] : contributionsOf(workspace.computed, cuts), nonFinite };
+}
+
+export function writePiece({ codec }: Machinery, task: PieceTask): PieceResult {
+  const segments: Segment[] = [];
+  for (const item of task) {
+    if (typeof item === 'string' || 'tensor' in item) segments.push(item);
+    else {
+      const rows = joinedOf(item);
+      const { wanted, from } = item;
+      // What the blocks have computed was finite; sums of it may not be.
+      if (!hasBatchAxis(wanted.member)) {
+        const sums = [{ ...wanted, tensor: rows.tensor }];
+        const nonFinite = firstNonFinite(sums, 'forward', { example: 0, row: from });
+        if (nonFinite) return { nonFinite };
+      }
+      segments.push(rows);
+    }
+  }
+  return { text: writeSegments(segments, codec) };
 }

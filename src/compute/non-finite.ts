@@ -1,68 +1,103 @@
-import { Refusal } from '../tensor/refusal.js';
-import { symbolicShape, timeAxis } from '../tensor/signature.js';
-import { indexAt } from '../tensor/tensor.js';
+import { type Fault, Refusal } from '../tensor/refusal.js';
+import { batchAxis, hasBatchAxis, symbolicShape, timeAxis } from '../tensor/signature.js';
+import { dtypeOf, indexAt, type Numbers } from '../tensor/tensor.js';
 import type { Computed } from './workspace.js';
 
 /** The first element that is not finite in one tensor, on the way the operation takes through time. */
-interface Finding {
-  readonly computed: Computed;
-  readonly position: number;
+export interface NonFinite {
+  readonly role: Computed['role'];
   /** Time step, or −1 for a tensor without a time axis. */
   readonly step: number;
+  /** Which of the tensors it is in, those to work in not counted. */
+  readonly order: number;
+  /** Where in a tensor that has no batch axis: blocks of a large request all add to the same. */
+  readonly position: number;
+  readonly fault: Fault;
 }
 
 /**
  * JSON has no infinity and no NaN, and a caller must not get null for them. Where a result has left the range of
- * float64, the answer is a refusal that names the tensor, time step and position where it happened first: what
+ * its type, the answer is a refusal that names the tensor, time step and position where it happened first: what
  * the forward pass kept comes before gradients, and a tensor that is wrong at an earlier step (in the direction
  * of the operation) before one that is wrong at a later one.
  *
- * @throws Refusal non-finite-result
+ * @param first what the first example and the first row of these tensors are in the request
  */
-export function refuseNonFinite(computed: readonly Computed[], direction: 'forward' | 'backward'): void {
-  const forward = computed.filter(({ role }) => role === 'forward');
-  const answered = computed.filter(({ role }) => role === 'answer');
-  const first = earliest(forward, 'forward') ?? earliest(answered, direction);
-  if (first === undefined) return;
-
-  const { name, pointer: parent, member, tensor } = first.computed;
-  const index = indexAt(tensor, first.position);
-  const step = first.step < 0 ? '' : ` at time step ${first.step}`;
-  const detail = `${name}[${index.join(', ')}] of ${symbolicShape(member)} is ${tensor.data[first.position]}${step}: the result has left the range of float64`;
-  const pointer = `${parent}/${index.join('/')}`;
-  throw new Refusal('non-finite-result', [{ pointer, detail }]);
+export function firstNonFinite(
+  computed: readonly Computed[],
+  direction: 'forward' | 'backward',
+  first: First = { example: 0, row: 0 },
+): NonFinite | undefined {
+  const checked = computed.filter(({ role }) => role !== 'scratch');
+  const findings = checked.map((one, order) => {
+    return search(one, order, one.role === 'forward' ? 'forward' : direction, first);
+  });
+  return earliest(findings, direction);
 }
 
-function earliest(computed: readonly Computed[], direction: 'forward' | 'backward'): Finding | undefined {
-  let first: Finding | undefined;
-  for (const one of computed) {
-    const finding = search(one, direction);
-    if (finding && (first === undefined || isEarlier(finding, first, direction))) first = finding;
-  }
+interface First {
+  readonly example: number;
+  readonly row: number;
+}
+
+/** The one of several findings that the caller is told of. */
+export function earliest(
+  findings: readonly (NonFinite | undefined)[],
+  direction: 'forward' | 'backward',
+): NonFinite | undefined {
+  let first: NonFinite | undefined;
+  for (const one of findings) if (one && (first === undefined || isEarlier(one, first, direction))) first = one;
   return first;
 }
 
-function isEarlier(one: Finding, other: Finding, direction: 'forward' | 'backward'): boolean {
-  if (one.step < 0) return false;
-  if (other.step < 0) return true;
-  return direction === 'forward' ? one.step < other.step : one.step > other.step;
+/** @throws Refusal non-finite-result */
+export function refuseNonFinite(finding: NonFinite | undefined): void {
+  if (finding) throw new Refusal('non-finite-result', [finding.fault]);
 }
 
-function search(computed: Computed, direction: 'forward' | 'backward'): Finding | undefined {
-  const { member, tensor } = computed;
-  const { data, shape, strides } = tensor;
-  const axis = timeAxis(member);
-  if (axis < 0) {
-    const position = data.findIndex((value) => !Number.isFinite(value));
-    return position < 0 ? undefined : { computed, position, step: -1 };
+function isEarlier(one: NonFinite, other: NonFinite, direction: 'forward' | 'backward'): boolean {
+  if (one.role !== other.role) return one.role === 'forward';
+  if (one.step === other.step) {
+    return one.order < other.order || (one.order === other.order && one.position < other.position);
   }
+  if (one.step < 0) return false;
+  if (other.step < 0) return true;
+  return direction === 'forward' || one.role === 'forward' ? one.step < other.step : one.step > other.step;
+}
+
+function search(
+  computed: Computed,
+  order: number,
+  direction: 'forward' | 'backward',
+  first: First,
+): NonFinite | undefined {
+  const { data, shape, strides } = computed.tensor;
+  const axis = timeAxis(computed.member);
   // Time is the slowest axis in memory, so one step is one run of numbers.
-  const [T, length] = [shape[axis], strides[axis]];
+  const [T, length] = axis < 0 ? [1, data.length] : [shape[axis], strides[axis]];
   for (let i = 0; i < T; i++) {
-    const step = direction === 'forward' ? i : T - 1 - i;
-    for (let position = step * length; position < (step + 1) * length; position++) {
-      if (!Number.isFinite(data[position])) return { computed, position, step };
-    }
+    const t = direction === 'forward' ? i : T - 1 - i;
+    const position = nonFiniteIn(data, t * length, (t + 1) * length);
+    if (position < 0) continue;
+    const step = axis < 0 ? -1 : t;
+    const fault = faultAt(computed, position, step, first);
+    return { role: computed.role, step, order, position: hasBatchAxis(computed.member) ? 0 : position, fault };
   }
   return undefined;
+}
+
+/** The first position from … to − 1 of a number that is not finite, or −1. */
+function nonFiniteIn(data: Numbers, from: number, to: number): number {
+  for (let i = from; i < to; i++) if (!Number.isFinite(data[i])) return i;
+  return -1;
+}
+
+function faultAt(computed: Computed, position: number, step: number, first: First): Fault {
+  const { name, pointer, member, tensor } = computed;
+  const index = indexAt(tensor, position);
+  index[0] += first.row;
+  if (hasBatchAxis(member)) index[batchAxis(member)] += first.example;
+  const when = step < 0 ? '' : ` at time step ${step}`;
+  const detail = `${name}[${index.join(', ')}] of ${symbolicShape(member)} is ${tensor.data[position]}${when}: the result has left the range of ${dtypeOf(tensor.data)}`;
+  return { pointer: `${pointer}/${index.join('/')}`, detail };
 }

@@ -19,17 +19,23 @@ export interface Timings {
   encode?: number;
 }
 
-/**
- * What comes back. A refusal is data, not an exception: errors lose their class and fields between threads.
- */
-export type Outcome = {
+/** What is known of a request beside its answer. */
+export interface Report {
   readonly timings: Timings;
   /** The letters of the request, as far as they were read. */
   readonly dims: Dims;
-} & (
-  | { readonly ok: true; readonly body: Uint8Array<ArrayBuffer> }
-  | { readonly ok: false; readonly code: RefusalCode; readonly faults: readonly Fault[] }
-);
+  /** Of all weights that this worker was sent so far, the share that it had read before. */
+  readonly weightsKnown?: number | undefined;
+}
+
+/**
+ * What comes back. A refusal is data, not an exception: errors lose their class and fields between threads.
+ */
+export type Outcome = Report &
+  (
+    | { readonly ok: true; readonly body: readonly Uint8Array<ArrayBuffer>[] }
+    | { readonly ok: false; readonly code: RefusalCode; readonly faults: readonly Fault[] }
+  );
 
 /** Milliseconds since the epoch, with fractions: comparable between threads. */
 export function now(): number {

@@ -1,41 +1,87 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { move, transferableSymbol, valueSymbol, workerData } from 'piscina';
-import { type Choice, chooseKernels, KernelsUnavailable } from '../kernels/choose.js';
+import { chooseKernels } from '../kernels/choose.js';
 import type { Tier } from '../kernels/kernels.js';
 import { loadJsonCodec } from '../tensor/json-codec.js';
-import { answer, type Machinery } from './answer.js';
-import type { Task } from './outcome.js';
+import {
+  answer,
+  type BlockResult,
+  type BlockTask,
+  computeBlock,
+  type Large,
+  type Machinery,
+  type PieceResult,
+  writePiece,
+} from './answer.js';
+import type { Outcome, Task } from './outcome.js';
+import { Parameters } from './parameters.js';
+import type { PieceTask } from './parts.js';
+import { buffersIn } from './transfer.js';
 
 /** What the pool hands to each of its threads. */
 export interface WorkerData {
-  readonly kernels: Choice;
+  /** The build of the kernels: the same in all of them, and in those that replace one. */
+  readonly tier: Tier;
+  /** Bytes of weights to keep. */
+  readonly weightsLimit: number;
 }
 
-let machinery: Machinery | undefined;
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
 
-/**
- * Called once in each thread at the start: loads what it works with and tells the build of the kernels, or why there
- * is none.
- */
-export function ready(): { tier: Tier } | { unavailable: string } {
-  try {
-    machinery ??= load();
-    return { tier: machinery.kernels.tier };
-  } catch (error) {
-    if (error instanceof KernelsUnavailable) return { unavailable: error.message };
-    throw error;
-  }
+let loaded: Machinery | undefined;
+
+/** Loaded when it is first needed: a thread that replaces one that died is not asked whether it is ready. */
+function machinery(): Machinery {
+  const { tier, weightsLimit } = workerData as WorkerData;
+  loaded ??= {
+    kernels: chooseKernels(tier),
+    codec: loadJsonCodec(),
+    parameters: new Parameters(weightsLimit),
+  };
+  return loaded;
 }
 
-function load(): Machinery {
-  return { kernels: chooseKernels((workerData as WorkerData).kernels), codec: loadJsonCodec() };
+/** Called once in each thread at the start: done when it can compute. */
+export function ready(): void {
+  machinery();
 }
 
-/** The function that the pool calls: the outcome, with the answer's memory moved to the main thread. */
-export default function work(task: Task): ReturnType<typeof move> {
-  machinery ??= load(); // the thread replaces one that died
-  const outcome = answer(machinery, task);
-  return move({
-    [transferableSymbol]: outcome.ok ? [outcome.body.buffer] : [],
-    [valueSymbol]: outcome,
-  });
+/** What one of several requests that came together has given: a fault of the service is its own alone. */
+export type Reply = Outcome | Large | { readonly failure: string };
+
+export function requests(tasks: readonly Task[]): Moved<Reply[]> {
+  return moved(
+    tasks.map((task) => {
+      try {
+        return answer(machinery(), task);
+      } catch (error) {
+        return { failure: (error as Error).stack ?? String(error) };
+      }
+    }),
+  );
+}
+
+export function block(task: BlockTask): Moved<BlockResult> {
+  return moved(computeBlock(machinery(), task));
+}
+
+export function piece(task: PieceTask): Moved<PieceResult> {
+  return moved(writePiece(machinery(), task));
+}
+
+/** A value on its way to the main thread. Its memory is moved, not copied. */
+type Moved<T> = ReturnType<typeof move> & { readonly [valueSymbol]?: T };
+
+function moved<T extends object>(value: T): Moved<T> {
+  giveBack();
+  return move({ [transferableSymbol]: buffersIn(value), [valueSymbol]: value }) as Moved<T>;
+}
+
+/** Large memory goes back to the system at once: an idle thread would not come round to collecting it. */
+function giveBack(): void {
+  const { kernels, codec } = machinery();
+  const [ofKernels, ofCodec] = [kernels.release(), codec?.release()];
+  if (ofKernels || ofCodec) collectGarbage();
 }

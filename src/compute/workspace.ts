@@ -1,8 +1,8 @@
-import type { Kernels } from '../kernels/kernels.js';
+import type { Build, Kernels } from '../kernels/kernels.js';
 import type { Operation } from '../operations/operation.js';
-import { longestJson } from '../tensor/json-writer.js';
+import { longestText, segmentsOf } from '../tensor/json-writer.js';
 import { Refusal } from '../tensor/refusal.js';
-import { type Dims, shapeIn, stridesFor, tensorsIn } from '../tensor/shapes.js';
+import { bindDims, type Dims, shapeIn, stridesFor, tensorsIn } from '../tensor/shapes.js';
 import {
   type GroupMember,
   hasBatchAxis,
@@ -12,19 +12,19 @@ import {
   type Value,
   type Values,
 } from '../tensor/signature.js';
-import { elements, reverseAxes, type Shape, type Tensor } from '../tensor/tensor.js';
+import { arrayOf, type Dtype, elements, type Numbers, reverseAxes, type Shape, type Tensor } from '../tensor/tensor.js';
 
-/** All memory of one request: known from its shapes before anything is computed. */
-export interface Workspace {
-  readonly request: Values;
-  readonly answer: Values;
-  readonly scratch: Values;
-  /** The tensors that the operation computes, in the order they are checked for numbers that are not finite. */
-  readonly computed: readonly Computed[];
+/** A request as it was read, and what its letters stand for. */
+export interface Request {
+  readonly operation: Operation;
+  /** Tensors are row-major. */
+  readonly values: Values;
+  readonly dims: Dims;
+  readonly dtype: Dtype;
 }
 
 /** A tensor that a request needs beside its own. */
-interface Wanted {
+export interface Wanted {
   readonly name: string;
   /** Where it is in the answer; an intermediate result: where it would be in the answer of the forward operation. */
   readonly pointer: string;
@@ -34,150 +34,203 @@ interface Wanted {
   readonly role: 'answer' | 'forward' | 'scratch';
 }
 
+/** A tensor that an operation has computed. */
 export interface Computed extends Wanted {
   readonly tensor: Tensor;
 }
 
-const BYTES = Float64Array.BYTES_PER_ELEMENT;
-const NOTHING = new Float64Array(0);
+/** The values of one request where the kernels work, void with the next one. */
+export interface Workspace {
+  readonly request: Values;
+  readonly answer: Values;
+  readonly scratch: Values;
+  /** In the order they are checked for numbers that are not finite. */
+  readonly computed: readonly Computed[];
+}
+
+/** What one request takes, known from its letters before anything is computed. */
+export interface Need {
+  readonly wanted: ReadonlyMap<string, Wanted>;
+  /** Numbers that the kernels reserve for it. */
+  readonly numbers: number;
+  /** The longest that the answer's text can be, in bytes. */
+  readonly text: number;
+  /** All of it in bytes, with the request as it was read. */
+  readonly bytes: number;
+}
+
+/** Needs of requests seen before: most callers send the same shapes again and again. */
+const known = new WeakMap<Build, Map<string, { readonly dims: Dims; readonly need: Need }>>();
+const MOST_KNOWN = 256;
 
 /**
- * Plans the memory of a request from its letters, refuses what is over the limit, and only then reserves it: one
- * piece of the kernels' memory, which holds the request's tensors too.
+ * Reads the letters off the shapes of a request, and says what it needs.
  *
- * @param request as it was read, row-major; it is copied to where the kernels work
- * @param limit bytes that one request may take: its tensors, what is computed from them, and the answer's text
- * @throws Refusal work-too-large
+ * @throws Refusal shape-mismatch
  */
-export function reserve(
-  kernels: Kernels,
-  operation: Operation,
-  request: Values,
-  dimsOfRequest: Dims,
-  limit: number,
-): Workspace {
-  const dims = { ...dimsOfRequest, ...operation.letters(dimsOfRequest) };
-  const plan = { operation, request, dimsOfRequest, dims };
-  const wanted = new Map<string, Wanted>();
-  collect(plan, operation.scratch, undefined, wanted);
-  collect(plan, operation.answer, '', wanted);
+export function examine(build: Build, operation: Operation, values: Values): { request: Request; need: Need } {
+  const ofBuild = known.get(build) ?? new Map();
+  known.set(build, ofBuild);
+  const dtype = values.dtype as Dtype;
+  const key = `${operation.id} ${shapesIn(values)}`;
+  const before = ofBuild.get(key);
+  if (before) return { request: { operation, values, dims: before.dims, dtype }, need: before.need };
 
+  const dims = bindDims(operation.request, values);
+  const request = { operation, values, dims, dtype };
+  const need = needOf(build, request);
+  if (ofBuild.size === MOST_KNOWN) ofBuild.clear();
+  ofBuild.set(key, { dims, need });
+  return { request, need };
+}
+
+/** All that the need of a request follows from: its members, their shapes and the options. */
+function shapesIn(values: Values): string {
+  let text = '';
+  for (const name in values) {
+    const value = values[name];
+    if (typeof value !== 'object') text += `${name}=${value} `;
+    else if (Array.isArray(value.shape)) text += `${name}(${value.shape}) `;
+    else text += `${name}{${shapesIn(value as Values)}} `;
+  }
+  return text;
+}
+
+export function needOf(build: Build, request: Request): Need {
+  const { operation, values, dtype } = request;
+  const kernels = build[dtype];
+  const wanted = wantedBy(request);
   let numbers = 0; // what is computed with
   for (const { shape } of wanted.values()) numbers += kernels.elementsFor(elements(shape));
   let read = 0; // the request as it was read
-  for (const { member, tensor } of tensorsIn(operation.request, request)) {
+  for (const { member, tensor } of tensorsIn(operation.request, values)) {
     read += tensor.data.length;
-    numbers += kernels.elementsFor(tensor.data.length);
-    if (isFactor(member)) numbers += kernels.elementsForFactor(tensor.shape[0], tensor.shape[1]);
+    if (hasBatchAxis(member)) numbers += kernels.elementsFor(tensor.data.length);
+    else if (member.dims.length === 2) numbers += kernels.elementsForFactor(tensor.shape[0], tensor.shape[1]);
   }
-  const planned = new Map([...wanted].map(([key, { shape }]) => [key, { shape, strides: [], data: NOTHING }]));
-  const text = longestJson(operation.answer, fill(plan, operation.answer, planned));
-  const bytes = (numbers + read) * BYTES + text;
-  if (bytes > limit) {
-    const detail = `the tensors of this request, what is computed from them and the text of the answer can take ${bytes} bytes, but the limit is ${limit} bytes`;
-    throw new Refusal('work-too-large', [{ pointer: '', detail }]);
-  }
+  const text = longestText(segmentsOf(operation.answer, answerOf(request, planned(request, wanted))));
+  return { wanted, numbers, text, bytes: (numbers + read) * arrayOf[dtype].BYTES_PER_ELEMENT + text };
+}
 
+/** The tensors that are wanted, still without numbers. */
+export function planned({ dtype }: Request, wanted: ReadonlyMap<string, Wanted>): ReadonlyMap<string, Tensor> {
+  const data = new arrayOf[dtype](0);
+  return new Map([...wanted].map(([key, { shape }]) => [key, { shape, strides: [], data }]));
+}
+
+/** @throws Refusal work-too-large where a request needs more bytes than it may */
+export function refuseTooLarge({ bytes }: Need, limit: number): void {
+  if (bytes <= limit) return;
+  const detail = `the tensors of this request, what is computed from them and the text of the answer can take ${bytes} bytes, but the limit is ${limit} bytes`;
+  throw new Refusal('work-too-large', [{ pointer: '', detail }]);
+}
+
+/** Reserves the memory of a request in one piece, and puts the request's tensors there as the engine works on them. */
+export function reserve(kernels: Kernels, request: Request, { wanted, numbers }: Need): Workspace {
+  const { operation, values } = request;
   const allocate = kernels.reserve(numbers);
   const tensors = new Map<string, Tensor>();
   for (const [key, { member, shape }] of wanted) {
     tensors.set(key, { shape, strides: stridesFor(member, shape), data: allocate(elements(shape)) });
   }
-  const arranged = arrange(operation.request, request, allocate);
-  const arrangedPlan = { ...plan, request: arranged };
+  const arranged = { ...request, values: arrange(operation.request, values, allocate) };
   return {
-    request: arranged,
-    answer: fill(arrangedPlan, operation.answer, tensors),
-    scratch: fill(arrangedPlan, operation.scratch, tensors),
+    request: arranged.values,
+    answer: fill(arranged, operation.answer, tensors),
+    scratch: fill(arranged, operation.scratch, tensors),
     computed: [...wanted].map(([key, one]) => ({ ...one, tensor: tensors.get(key) as Tensor })),
   };
 }
 
-/** Is the tensor a matrix that activations are multiplied with? */
-function isFactor(member: TensorMember): boolean {
-  return member.dims.length === 2 && !hasBatchAxis(member);
+/** The answer of a request: what it repeats of the request as it was read, and what is computed. */
+export function answerOf(request: Request, computed: ReadonlyMap<string, Tensor>): Values {
+  return fill(request, request.operation.answer, computed);
 }
 
-/** What the memory of a request depends on. */
-interface Plan {
-  readonly operation: Operation;
-  readonly request: Values;
-  readonly dimsOfRequest: Dims;
-  /** Those, and the letters that the operation adds for its scratch. */
-  readonly dims: Dims;
+/** All letters of a request: those of its shapes, and those that the operation adds for its scratch. */
+function lettersOf({ operation, dims }: Request): Dims {
+  return { ...dims, ...operation.letters(dims) };
 }
 
 /** Does a member of the answer or the scratch exist for this request? */
-function exists({ operation, request }: Plan, name: string): boolean {
-  return operation.when[name]?.(request) ?? true;
+function exists({ operation, values }: Request, name: string): boolean {
+  return operation.when[name]?.(values) ?? true;
 }
 
 /** One name with one shape is one tensor. */
-function keyOf(name: string, shape: Shape): string {
+export function keyOf({ name, shape }: { name: string; shape: Shape }): string {
   return `${name} ${shape.join(' ')}`;
 }
 
 /** The group of the request that an answer repeats, if there is one. (`caches` is an option of a request, too.) */
-function repeatedGroup({ operation, request }: Plan, name: string): Values | undefined {
-  return operation.request.members[name]?.kind === 'group' ? (request[name] as Values | undefined) : undefined;
+function repeatedGroup({ operation, values }: Request, name: string): Values | undefined {
+  return operation.request.members[name]?.kind === 'group' ? (values[name] as Values | undefined) : undefined;
 }
 
 /** The tensor of the request that an answer repeats, if there is one. */
-function repeated({ request }: Plan, name: string, shape: Shape): Tensor | undefined {
-  const value = request[name] as Tensor | undefined;
-  return value?.shape !== undefined && keyOf(name, value.shape) === keyOf(name, shape) ? value : undefined;
+function repeated({ values }: Request, name: string, shape: Shape): Tensor | undefined {
+  const value = values[name] as Tensor | undefined;
+  return value?.shape?.join() === shape.join() ? value : undefined;
 }
 
-/**
- * Adds the tensors of a group that are not the request's to `wanted`.
- *
- * @param parent pointer of the group in the answer; undefined: it is not part of the answer
- */
-function collect(plan: Plan, signature: GroupMember, parent: string | undefined, wanted: Map<string, Wanted>): void {
-  for (const [name, member] of Object.entries(signature.members)) {
-    if (!exists(plan, name)) continue;
-    if (member.kind === 'group' && !repeatedGroup(plan, name)) {
-      collect(plan, member, parent === undefined ? parent : pointerTo(parent, name), wanted);
+/** The tensors that a request needs beside its own, by key. */
+function wantedBy(request: Request): ReadonlyMap<string, Wanted> {
+  const letters = lettersOf(request);
+  const wanted = new Map<string, Wanted>();
+  /** @param parent pointer of the group in the answer; undefined: it is not part of the answer */
+  const collect = (signature: GroupMember, parent: string | undefined): void => {
+    for (const [name, member] of Object.entries(signature.members)) {
+      if (!exists(request, name)) continue;
+      if (member.kind === 'group' && !repeatedGroup(request, name)) {
+        collect(member, parent === undefined ? parent : pointerTo(parent, name));
+      }
+      if (member.kind !== 'tensor') continue;
+      const shape = shapeIn(letters, member);
+      if (shape === undefined || repeated(request, name, shape)) continue;
+      const key = keyOf({ name, shape });
+      if (wanted.get(key)?.role === 'answer') continue;
+      wanted.delete(key); // the answer's tensors are in the order of the answer, also one that is scratch as well
+      // What the forward pass leaves has a time axis, and not only the time steps of a chunk.
+      const isForward = timeAxis(member) >= 0 && shapeIn(request.dims, member) !== undefined;
+      const role = parent !== undefined ? 'answer' : isForward ? 'forward' : 'scratch';
+      wanted.set(key, { name, pointer: pointerTo(parent ?? '', name), member, shape, role });
     }
-    if (member.kind !== 'tensor') continue;
-    const shape = shapeIn(plan.dims, member);
-    if (shape === undefined || repeated(plan, name, shape)) continue;
-    const key = keyOf(name, shape);
-    if (wanted.get(key)?.role === 'answer') continue;
-    // What the forward pass leaves has a time axis, and not only the time steps of a chunk.
-    const isForward = timeAxis(member) >= 0 && shapeIn(plan.dimsOfRequest, member) !== undefined;
-    const role = parent !== undefined ? 'answer' : isForward ? 'forward' : 'scratch';
-    wanted.set(key, { name, pointer: pointerTo(parent ?? '', name), member, shape, role });
-  }
+  };
+  collect(request.operation.scratch, undefined);
+  collect(request.operation.answer, '');
+  return wanted;
 }
 
 /** The values of a group: the request's own where they are repeated, else the tensors made for them. */
-function fill(plan: Plan, signature: GroupMember, tensors: ReadonlyMap<string, Tensor>): Values {
-  const values: Record<string, Value | undefined> = {};
-  for (const [name, member] of Object.entries(signature.members)) {
-    if (!exists(plan, name)) continue;
-    if (member.kind === 'group') values[name] = repeatedGroup(plan, name) ?? fill(plan, member, tensors);
-    if (member.kind !== 'tensor') continue;
-    const shape = shapeIn(plan.dims, member);
-    if (shape) values[name] = repeated(plan, name, shape) ?? tensors.get(keyOf(name, shape));
-  }
-  return values;
+function fill(request: Request, signature: GroupMember, tensors: ReadonlyMap<string, Tensor>): Values {
+  const letters = lettersOf(request);
+  const fillGroup = ({ members }: GroupMember): Values => {
+    const values: Record<string, Value | undefined> = {};
+    for (const [name, member] of Object.entries(members)) {
+      if (!exists(request, name)) continue;
+      if (member.kind === 'group') values[name] = repeatedGroup(request, name) ?? fillGroup(member);
+      if (member.kind !== 'tensor') continue;
+      const shape = shapeIn(letters, member);
+      if (shape) values[name] = repeated(request, name, shape) ?? tensors.get(keyOf({ name, shape }));
+    }
+    return values;
+  };
+  return fillGroup(signature);
 }
 
-/** The request with every tensor where the kernels work, laid out as the engine works on it. */
-function arrange(signature: GroupMember, values: Values, allocate: (length: number) => Float64Array): Values {
+/** The request as the engine works on it: tensors of the batch move to where the kernels work, weights stay. */
+function arrange(signature: GroupMember, values: Values, allocate: (length: number) => Numbers): Values {
   const arranged: Record<string, Value | undefined> = {};
   for (const [name, member] of Object.entries(signature.members)) {
     const value = values[name];
     if (value === undefined) continue;
+    arranged[name] = value;
     if (member.kind === 'group') arranged[name] = arrange(member, value as Values, allocate);
-    else if (member.kind === 'tensor') {
-      const { shape, data } = value as Tensor;
-      const tensor = { shape, strides: stridesFor(member, shape), data: allocate(data.length) };
-      if (hasBatchAxis(member)) reverseAxes(tensor.data, data, shape);
-      else tensor.data.set(data);
-      arranged[name] = tensor;
-    } else arranged[name] = value;
+    if (member.kind !== 'tensor' || !hasBatchAxis(member)) continue;
+    const { shape, data } = value as Tensor;
+    const tensor = { shape, strides: stridesFor(member, shape), data: allocate(data.length) };
+    reverseAxes(tensor.data, data, shape);
+    arranged[name] = tensor;
   }
   return arranged;
 }

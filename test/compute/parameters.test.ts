@@ -1,0 +1,256 @@
+import { describe, expect, it } from 'vitest';
+import { Parameters } from '../../src/compute/parameters.js';
+import { readJson } from '../../src/tensor/json-reader.js';
+import type { Values } from '../../src/tensor/signature.js';
+import { askWith, codec, textOf } from '../ask.js';
+import { allKernels, builds, fastBuilds } from '../kernels/builds.js';
+import { type Json, type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../values.js';
+
+const dims = { n_x: 3, n_a: 5, n_y: 2, m: 2, T_x: 4, T_da: 3 };
+const requestFor = (id: string, seed: number, choices = { prediction: true, way: 1, extras: true }): JsonObject => {
+  return tensorsFor(operationCalled(id).request, dims, numbersFrom(seed), choices);
+};
+
+const signature = operationCalled('rnnForward').request;
+
+const { parameters: _, ...others } = requestFor('rnnForward', 1);
+const parameters = (seed: number) => JSON.stringify(requestFor('rnnForward', seed).parameters);
+const body = (weights: string, more = '') =>
+  `{"x":${JSON.stringify(others.x)},${more}"a0":${JSON.stringify(others.a0)},"parameters":${weights}}`;
+/** Reads a body; tells whether its weights were known. */
+const isKnown = (known: Parameters, text: string): boolean => {
+  const before = [known.hitRate, lookups.get(known) ?? 0];
+  readJson(Buffer.from(text), signature, codec, known);
+  lookups.set(known, before[1] + 1);
+  return Math.round(known.hitRate * (before[1] + 1) - before[0] * before[1]) === 1;
+};
+const lookups = new WeakMap<Parameters, number>();
+
+const weightsOf = (values: Values) => values.parameters as Values;
+/** What weights take: their text, and their numbers three times. */
+const bytesOf = (text: string) => text.length + 3 * 8 * JSON.parse(`[${text.match(/-?\d[\d.e-]*/g)}]`).length;
+
+describe('weights that were read before', () => {
+  it('are known by their text, and are the same tensors then', () => {
+    const known = new Parameters(1e6);
+    const text = Buffer.from(body(parameters(1)));
+    const first = weightsOf(readJson(text, signature, codec, known));
+    expect(known.hitRate).toBe(0);
+    const second = weightsOf(readJson(text, signature, codec, known));
+    expect(known.hitRate).toBe(0.5);
+    expect(second).toBe(first);
+    expect(second).toEqual(weightsOf(readJson(text, signature)));
+    expect(weightsOf(readJson(Buffer.from(body(parameters(2))), signature, codec, known))).not.toBe(first);
+    expect(known.hitRate).toBe(1 / 3);
+  });
+
+  it('are known wherever they stand in the body, and whatever stands around them', () => {
+    const known = new Parameters(1e6);
+    expect(isKnown(known, body(parameters(1)))).toBe(false);
+    expect(isKnown(known, body(parameters(1), '"caches":"inline",'))).toBe(true);
+    expect(
+      isKnown(
+        known,
+        `  {"parameters" :  ${parameters(1)} , ${body(parameters(1)).slice(1, body('').indexOf(',"parameters"'))}}`,
+      ),
+    ).toBe(true);
+  });
+
+  it('are not known with other white space, another order, or another way to write a number', () => {
+    const known = new Parameters(1e6);
+    const text = parameters(1);
+    expect(isKnown(known, body(text))).toBe(false);
+    expect(isKnown(known, body(text.replace(',', ', ')))).toBe(false);
+    expect(isKnown(known, body(`${text.slice(0, -1)} }`))).toBe(false);
+    expect(isKnown(known, body(text.replace(/(\d)\]\]\}$/, '$10]]}')))).toBe(false);
+    expect(isKnown(known, body(JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(text)).reverse()))))).toBe(
+      false,
+    );
+    expect(isKnown(known, body(text))).toBe(true);
+  });
+
+  it('are told apart by their end alone', () => {
+    const known = new Parameters(1e6);
+    const text = parameters(1);
+    const other = text.replace(/\d\]\]\}$/, (end) => `${(Number(end[0]) + 1) % 10}]]}`);
+    expect(other.slice(0, -4)).toBe(text.slice(0, -4));
+    expect([isKnown(known, body(text)), isKnown(known, body(other))]).toEqual([false, false]);
+    const last = (one: string) => {
+      const { by } = weightsOf(readJson(Buffer.from(body(one)), signature, codec, known)) as unknown as {
+        by: { data: number[] };
+      };
+      return by.data[1];
+    };
+    expect(last(text)).toBe(JSON.parse(text).by[1][0]);
+    expect(last(other)).toBe(JSON.parse(other).by[1][0]);
+  });
+
+  it('are known for one type of numbers only', () => {
+    const known = new Parameters(1e6);
+    const of = (dtype: string) => body(parameters(1), `"dtype":"${dtype}",`);
+    expect([isKnown(known, of('float64')), isKnown(known, of('float32'))]).toEqual([false, false]);
+    expect([isKnown(known, of('float64')), isKnown(known, of('float32'))]).toEqual([true, true]);
+    const { Wax } = weightsOf(readJson(Buffer.from(of('float32')), signature, codec, known)) as {
+      Wax: { data: object };
+    };
+    expect(Wax.data).toBeInstanceOf(Float32Array);
+  });
+
+  it('are known for one net only', () => {
+    const known = new Parameters(1e6);
+    const read = (id: string, text: string) => readJson(Buffer.from(text), operationCalled(id).request, codec, known);
+    const text = body(parameters(1));
+    read('rnnForward', text);
+    expect(() => read('lstmForward', text)).toThrow('Wax is unknown');
+    expect(known.hitRate).toBe(0);
+  });
+
+  it('stay what they are when the body and the memory they were read in are used for something else', () => {
+    const known = new Parameters(1e6);
+    const bytes = Buffer.from(body(parameters(1)));
+    const expected = weightsOf(readJson(Buffer.from(bytes), signature));
+    readJson(bytes, signature, codec, known);
+    bytes.fill(0);
+    readJson(Buffer.from(body(parameters(2))), signature, codec, known);
+    expect(weightsOf(readJson(Buffer.from(body(parameters(1))), signature, codec, known))).toEqual(expected);
+  });
+
+  it('with a fault are not kept, nor is what is too short to be worth it', () => {
+    const known = new Parameters(1e6);
+    const faulty = body(parameters(1).replace('[[', '[[true,'));
+    for (const _ of [1, 2]) expect(() => readJson(Buffer.from(faulty), signature, codec, known)).toThrow();
+    const tiny = '{"x":[[[1]]],"a0":[[1]],"parameters":{"Wax":[[1]],"Waa":[[1]],"ba":[[1]]}}';
+    for (const _ of [1, 2]) readJson(Buffer.from(tiny), signature, codec, known);
+    expect(known.hitRate).toBe(0);
+  });
+
+  it('do not hide faults of other members', () => {
+    const known = new Parameters(1e6);
+    isKnown(known, body(parameters(1)));
+    const faults = (text: string) => {
+      const outcome = askWith({ kernels: builds[0], codec, parameters: known }, 'rnnForward', text);
+      return outcome.ok ? [] : outcome.faults.map(({ pointer }) => pointer);
+    };
+    expect(faults(body(parameters(1)))).toEqual([]);
+    expect(faults(body(parameters(1), '"wrong":1,'))).toEqual(['/wrong']);
+    expect(faults(body(parameters(1)).replace('}}', '}')).length).toBe(1);
+    expect(faults(`${body(parameters(1)).slice(0, -1)},"x":[[[1]]]}`)).toEqual(['/x']);
+    expect(faults(`${body(parameters(1)).slice(0, -1)},"parameters":${parameters(1)}}`)).toEqual(['/parameters']);
+    expect(faults(body(parameters(1)).replace('"x":[[[', '"x":[[[1,')).length).toBe(1);
+    // Weights that are known, but not of this shape.
+    expect(faults(body(parameters(1)).replace(/"a0":\[\[/, '"a0":[[1,1],['))).toContain('/parameters/Wax');
+  });
+
+  it('are not taken for whole in a body that ends within them, or goes on wrongly behind them', () => {
+    const known = new Parameters(1e6);
+    const text = body(parameters(1));
+    isKnown(known, text);
+    const start = text.indexOf('"parameters":') + '"parameters":'.length;
+    for (let end = start; end < text.length; end++) {
+      expect(() => readJson(Buffer.from(text.slice(0, end)), signature, codec, known)).toThrow();
+    }
+    for (const end of ['}', ']', ',', 'x', '{}']) {
+      expect(() => readJson(Buffer.from(text + end), signature, codec, known)).toThrow();
+      expect(() => readJson(Buffer.from(text.slice(0, -1) + end + end), signature, codec, known)).toThrow();
+    }
+  });
+});
+
+describe('the limit', () => {
+  const texts = Array.from({ length: 30 }, (_, seed) => parameters(seed));
+
+  it('drops what was used least recently', () => {
+    const known = new Parameters(texts.slice(0, 3).reduce((sum, text) => sum + bytesOf(text) + 20, 0));
+    const ask = (i: number) => isKnown(known, body(texts[i]));
+    expect([ask(0), ask(1), ask(2)]).toEqual([false, false, false]);
+    expect([ask(0), ask(2)]).toEqual([true, true]);
+    expect(ask(3)).toBe(false); // 1 goes
+    expect([ask(0), ask(2), ask(3)]).toEqual([true, true, true]);
+    expect(ask(1)).toBe(false); // 0 goes
+    expect([ask(2), ask(3), ask(1)]).toEqual([true, true, true]);
+    expect(ask(0)).toBe(false);
+  });
+
+  it('does not keep what is larger than it alone, and loses nothing for it', () => {
+    const known = new Parameters(bytesOf(texts[0]) + 20);
+    const large = tensorsFor(signature, { ...dims, n_x: 30 }, numbersFrom(1), {
+      prediction: true,
+      way: 0,
+      extras: true,
+    });
+    expect(isKnown(known, body(texts[0]))).toBe(false);
+    for (const _ of [1, 2]) expect(isKnown(known, body(JSON.stringify(large.parameters)))).toBe(false);
+    expect(isKnown(known, body(texts[0]))).toBe(true);
+  });
+
+  it.each([0, 1])('of %i bytes keeps nothing', (limit) => {
+    const known = new Parameters(limit);
+    for (const _ of [1, 2]) expect(isKnown(known, body(texts[0]))).toBe(false);
+  });
+
+  it('of weights that begin alike keeps the 8 that were used last', () => {
+    // Zeros first: the first 128 bytes are the same.
+    const alike = texts.map((text, i) => {
+      const weights = JSON.parse(text);
+      weights.Wax = new Array(5).fill([0, 0, 0]);
+      weights.Waa = new Array(5).fill([0, 0, 0, 0, 0]);
+      weights.Wya = new Array(2).fill([0, 0, 0, 0, 0]);
+      weights.ba[0][0] = i;
+      return JSON.stringify({ Wax: weights.Wax, Waa: weights.Waa, Wya: weights.Wya, ...weights });
+    });
+    const known = new Parameters(1e6);
+    const ask = (i: number) => isKnown(known, body(alike[i]));
+    for (let i = 0; i < 8; i++) expect(ask(i)).toBe(false);
+    for (let i = 0; i < 8; i++) expect(ask(i)).toBe(true);
+    expect(ask(0)).toBe(true);
+    expect(ask(8)).toBe(false); // 1 goes
+    expect(ask(0)).toBe(true);
+    expect(ask(1)).toBe(false);
+  });
+});
+
+const withWeights = [
+  ['rnnCellForward', 'parameters'],
+  ['rnnCellBackward', 'cache.parameters'],
+  ['rnnForward', 'parameters'],
+  ['rnnBackward', 'parameters'],
+  ['rnnBackward', 'caches.parameters'],
+  ['lstmCellForward', 'parameters'],
+  ['lstmCellBackward', 'cache.parameters'],
+  ['lstmForward', 'parameters'],
+  ['lstmBackward', 'parameters'],
+  ['lstmBackward', 'caches.parameters'],
+] as const;
+
+describe.each(withWeights)('%s with known %s', (id, where) => {
+  it.each(allKernels)('gives the same bytes on $tier $dtype', ({ tier, dtype }) => {
+    const kernels = builds.find((build) => build.tier === tier) ?? fastBuilds[0];
+    const way = where.startsWith('caches') ? 0 : 1;
+    const request = { ...requestFor(id, 1, { prediction: true, way, extras: true }), dtype } as JsonObject;
+    const holder = where.includes('.') ? (request[where.split('.')[0]] as JsonObject) : request;
+    expect(holder.parameters).toBeDefined();
+    const alone = textOf(askWith({ kernels, codec }, id, request));
+    const known = new Parameters(1e6);
+    const ask = (one: JsonObject) => textOf(askWith({ kernels, codec, parameters: known }, id, one));
+    expect(ask(request)).toBe(alone);
+    // Another request between: other weights, in the memory that these were in.
+    ask({ ...requestFor(id, 2, { prediction: true, way, extras: true }), dtype });
+    for (const _ of [1, 2, 3]) expect(ask(request)).toBe(alone);
+    expect(known.hitRate).toBeCloseTo(3 / 5, 10);
+  });
+});
+
+describe('weights that forward and backward operations share', () => {
+  it('are read once', () => {
+    const known = new Parameters(1e6);
+    const machinery = { kernels: fastBuilds[0], codec, parameters: known };
+    const { parameters: weights, ...rest } = requestFor('lstmBackward', 1);
+    const { da, dc, ...inputs } = rest as Record<string, Json>;
+    const forward = { ...inputs, parameters: weights, caches: 'inline' };
+    const { caches } = JSON.parse(textOf(askWith(machinery, 'lstmForward', forward)));
+    const fromInputs = textOf(askWith(machinery, 'lstmBackward', { ...inputs, parameters: weights, da, dc }));
+    expect(known.hitRate).toBe(1 / 2);
+    expect(textOf(askWith(machinery, 'lstmBackward', { caches, da, dc }))).toBe(fromInputs);
+    expect(known.hitRate).toBe(2 / 3);
+  });
+});
