@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type FastifyInstance, fastify, LogController } from 'fastify';
+import { type FastifyInstance, type FastifyServerOptions, fastify, LogController } from 'fastify';
 import Negotiator from 'negotiator';
 import type { Logger } from 'pino';
 import type { Pool } from '../compute/pool.js';
@@ -19,6 +19,17 @@ export interface AppOptions {
   readonly logger: Logger;
 }
 
+/**
+ * Schemas describe; they neither check nor print, and tensors never pass through Fastify's own machinery. Given
+ * here, at the beginning, it also spares the start the loading of the compilers that Fastify would take.
+ */
+const schemasDescribe = {
+  compilersFactory: {
+    buildValidator: () => () => (value: unknown) => ({ value }),
+    buildSerializer: () => () => (value: unknown) => JSON.stringify(value),
+  },
+} as unknown as Required<FastifyServerOptions>['schemaController'];
+
 /** The HTTP face of the service, not yet listening. */
 export async function buildApp({ config, pool, logger }: AppOptions): Promise<FastifyInstance> {
   const app = fastify({
@@ -30,26 +41,36 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
     requestTimeout: config.REQUEST_TIMEOUT,
     // Node exchanges the two limits where that of the headers is the longer one.
     http: {
+      requireHostHeader: false, // the errors plugin requires it, and answers with a problem
       headersTimeout: Math.min(60_000, config.REQUEST_TIMEOUT),
       connectionsCheckingInterval: Math.min(5000, config.REQUEST_TIMEOUT),
     },
     forceCloseConnections: true, // the lifecycle plugin has waited for what counts
+    schemaController: schemasDescribe,
     clientErrorHandler: refuseMalformedHttp(logger),
     frameworkErrors: refuseBadPath,
   }) as unknown as FastifyInstance;
 
+  // A client that closes its half of the connection is answered all the same; Node has no option for it.
+  Object.assign(app.server, { httpAllowHalfOpen: true });
   app.decorateReply('stages', undefined);
+  app.decorateReply('weightsKnown', undefined);
   app.decorateReply('logged', undefined);
-  await app.register(errorsPlugin);
-  app.addHook('onRequest', async (request, reply) => {
+  // Hooks with a callback, here and in the plugins: each promise of a hook would cost every request a turn.
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
+    done();
   });
-  app.addHook('onSend', async (_request, reply) => {
+  await app.register(errorsPlugin);
+  app.addHook('onSend', (_request, reply, payload, done) => {
     if (app.isDraining()) reply.header('connection', 'close');
     const stages = Object.entries(reply.stages ?? { total: reply.elapsedTime });
-    reply.header('server-timing', stages.map(([stage, ms]) => `${stage};dur=${ms.toFixed(3)}`).join(', '));
+    const timings = stages.map(([stage, ms]) => `${stage};dur=${ms.toFixed(3)}`);
+    if (reply.weightsKnown !== undefined) timings.push(`weights;desc="${Math.round(100 * reply.weightsKnown)}% known"`);
+    reply.header('server-timing', timings.join(', '));
+    done(null, payload);
   });
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     const { method, url } = request;
     const line = {
       method,
@@ -62,12 +83,13 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
     // Probes come every few seconds; what computes, and what goes wrong, is worth a line each.
     const level = request.routeOptions.config.computes || reply.statusCode >= 400 ? 'info' : 'debug';
     request.log[level](line, 'request answered');
+    done();
   });
   await app.register(lifecyclePlugin);
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', (request, _reply, done) => {
     const { accept = '*/*' } = request.headers;
-    if (!request.routeOptions.config.computes || takesJson(accept)) return;
-    throw new Problem('not-acceptable', `the service answers application/json, but Accept is ${accept}`);
+    if (!request.routeOptions.config.computes || takesJson(accept)) done();
+    else done(new Problem('not-acceptable', `the service answers application/json, but Accept is ${accept}`));
   });
   await app.register(bodyPlugin, { limit: config.BODY_LIMIT });
   await app.register(openapiPlugin);
@@ -79,6 +101,7 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
 
 /** Does the Accept header allow application/json? Parameters of a type, such as a charset, make no difference. */
 function takesJson(accept: string): boolean {
+  if (accept === '*/*' || accept === 'application/json') return true; // what nearly all clients send
   const types = accept.replace(/;(?!\s*q=)[^;,]*/gi, '');
   return new Negotiator({ headers: { accept: types } }).mediaType(['application/json']) !== undefined;
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type IncomingMessage, STATUS_CODES } from 'node:http';
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
@@ -11,11 +11,21 @@ export const errorsPlugin = fp(
   async (app: FastifyInstance) => {
     app.setErrorHandler(async (error: FastifyError | Problem, request, reply) => {
       await readRest(request.raw);
-      return sendError(error, request, reply);
+      // Fastify asks a QUERY for its content type, whether or not anything takes it.
+      const isQuery = error.code === 'FST_ERR_ROUTE_MISSING_CONTENT_TYPE';
+      return sendError(isQuery ? nothingHere(app, request) : error, request, reply);
     });
     app.setNotFoundHandler(async (request, reply) => {
       await readRest(request.raw);
       return sendError(nothingHere(app, request), request, reply);
+    });
+    app.addHook('onRequest', ({ headers, raw }, _reply, done) => {
+      if (headers.host !== undefined || raw.httpVersion !== '1.1') done();
+      else done(new Problem('invalid-http', 'the request has no Host header'));
+    });
+    app.server.on('connect', (_request: IncomingMessage, socket: Socket) => {
+      socket.on('error', () => socket.destroy()); // from here on the socket is nobody else's
+      refuseOnSocket('CONNECT', socket, app.log);
     });
   },
   { name: 'errors' },
@@ -63,7 +73,10 @@ function fromFramework(error: FastifyError): Problem {
 
 function nothingHere(app: FastifyInstance, request: FastifyRequest): Problem {
   const path = pathOf(request);
-  const allowed = ['GET', 'HEAD', 'POST'].filter((method) => app.hasRoute({ method: method as 'GET', url: path }));
+  const urls = [path, path.replace(/[^/]*$/, '*')]; // of the second kind are the files of /docs/static
+  const allowed = ['GET', 'HEAD', 'POST'].filter((method) => {
+    return urls.some((url) => app.hasRoute({ method: method as 'GET', url }));
+  });
   if (allowed.length === 0) {
     return new Problem('not-found', `there is nothing at ${path}; the paths are listed at /openapi.json`);
   }
@@ -91,30 +104,44 @@ async function readRest(request: IncomingMessage): Promise<void> {
 /** What is not even HTTP never becomes a request: the answer is written to the socket. */
 export function refuseMalformedHttp(logger: Logger) {
   return (error: Error & { code?: string }, socket: Socket): void => {
-    if (error.code === 'ECONNRESET' || !socket.writable) {
-      socket.destroy();
-      return;
-    }
-    const problem = malformed(error.code);
-    const { status } = problemKinds[problem.code];
-    const id = randomUUID();
-    const body = JSON.stringify(problemBody(problem, '', id));
-    const head = [
-      `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
-      `content-type: ${PROBLEM_TYPE}`,
-      `content-length: ${Buffer.byteLength(body)}`,
-      `x-request-id: ${id}`,
-      'server-timing: total;dur=0',
-      'connection: close',
-    ];
-    socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
-    logger.info({ reqId: id, status, code: error.code }, 'request refused');
+    if (error.code === 'ECONNRESET') socket.destroy();
+    else refuseOnSocket(error.code, socket, logger);
   };
+}
+
+function refuseOnSocket(code: string | undefined, socket: Socket, logger: Pick<Logger, 'info'>): void {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  // The request that is being answered; Node itself looks there before it writes to a socket.
+  const { _httpMessage: pending } = socket as { _httpMessage?: ServerResponse | null };
+  if (pending?.req.complete) {
+    // What was asked before is answered, and then there is nothing more to say.
+    if (pending.shouldKeepAlive) pending.once('finish', () => socket.destroySoon());
+    pending.shouldKeepAlive = false;
+    return;
+  }
+  const problem = malformed(code);
+  const { status } = problemKinds[problem.code];
+  const id = randomUUID();
+  const body = JSON.stringify(problemBody(problem, '', id));
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    `content-type: ${PROBLEM_TYPE}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    `x-request-id: ${id}`,
+    'server-timing: total;dur=0',
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  logger.info({ reqId: id, status, code }, 'request refused');
 }
 
 function malformed(code: string | undefined): Problem {
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
     return new Problem('request-timeout', 'the request was not complete in time');
   if (code === 'HPE_HEADER_OVERFLOW') return new Problem('headers-too-large', 'the header fields are too long');
+  if (code === 'CONNECT') return new Problem('invalid-http', 'CONNECT is for proxies, and the service is none');
   return new Problem('invalid-http', 'what was sent is not an HTTP/1.1 request');
 }

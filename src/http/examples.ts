@@ -32,8 +32,8 @@ export function exampleOf(operation: Operation): Example {
       handedOver: 0,
     },
   );
-  if (!outcome.ok) throw new Error(`the example of ${operation.id} does not run: ${outcome.faults[0].detail}`);
-  const example = { request, answer: JSON.parse(new TextDecoder().decode(outcome.body)) };
+  if (!('ok' in outcome && outcome.ok)) throw new Error(`the example of ${operation.id} does not run`);
+  const example = { request, answer: JSON.parse(Buffer.concat(outcome.body).toString()) };
   known.set(operation.id, example);
   return example;
 }

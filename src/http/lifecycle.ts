@@ -1,11 +1,16 @@
-import type { FastifyInstance } from 'fastify';
+import type { Socket } from 'node:net';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { Problem } from './problems.js';
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** From now on nothing new is begun; resolves when everything that was begun has been answered. */
-    drain(): Promise<void>;
+    /**
+     * From now on nothing new is begun; resolves when everything that was begun has been answered.
+     *
+     * @param limit milliseconds until the caller stops all the same; bodies that arrive are given a part of them
+     */
+    drain(limit: number): Promise<void>;
     readonly isDraining: () => boolean;
   }
   interface FastifyContextConfig {
@@ -14,44 +19,61 @@ declare module 'fastify' {
   }
 }
 
-/** How long a body that is on its way when the drain begins may take to arrive, in milliseconds. */
+/** A body that is on its way when the drain begins may take a fifth of the time there is, and not more than this. */
 const ARRIVAL_MS = 5000;
 
 /** Counts the requests that compute, so that the process can stop without losing one. */
 export const lifecyclePlugin = fp(
   async (app: FastifyInstance) => {
-    const arriving = new Set<object>();
-    const running = new Set<object>();
+    const arriving = new Set<FastifyRequest>();
+    const running = new Set<FastifyRequest>();
+    const sockets = new WeakSet<Socket>();
     let draining = false;
     let waiting: (() => void) | undefined;
     const isIdle = () => running.size === 0 && arriving.size === 0;
 
+    function forget(request: FastifyRequest): void {
+      arriving.delete(request);
+      running.delete(request);
+      if (isIdle()) waiting?.();
+    }
+
+    /** One listener a connection: in Node 20 an answer that waits behind another one is not told of the end. */
+    function forgetAllWhenClosed(socket: Socket): void {
+      if (sockets.has(socket)) return;
+      sockets.add(socket);
+      socket.once('close', () => {
+        for (const request of [...arriving, ...running]) if (request.raw.socket === socket) forget(request);
+      });
+    }
+
     app.decorate('isDraining', () => draining);
-    app.decorate('drain', async () => {
+    app.decorate('drain', async (limit: number) => {
       draining = true;
       if (isIdle()) return;
       await new Promise<void>((resolve) => {
         waiting = resolve;
-        setTimeout(() => {
-          arriving.clear(); // what has not arrived by now is not waited for
-          if (isIdle()) resolve();
-        }, ARRIVAL_MS).unref();
+        const giveUp = () => {
+          for (const request of arriving) forget(request);
+        };
+        setTimeout(giveUp, Math.min(limit / 5, ARRIVAL_MS)).unref();
       });
     });
 
-    app.addHook('onRequest', async (request, reply) => {
-      if (!request.routeOptions.config.computes) return;
-      if (draining) throw new Problem('draining', 'the service is stopping and takes nothing new');
+    app.addHook('onRequest', (request, _reply, done) => {
+      if (!request.routeOptions.config.computes) return done();
+      if (draining) return done(new Problem('draining', 'the service is stopping and takes nothing new'));
       arriving.add(request);
-      // 'close' comes once in every case: after the answer, or when the client has left.
-      reply.raw.once('close', () => {
-        arriving.delete(request);
-        running.delete(request);
-        if (isIdle()) waiting?.();
-      });
+      forgetAllWhenClosed(request.raw.socket);
+      done();
     });
-    app.addHook('preHandler', async (request) => {
+    app.addHook('preHandler', (request, _reply, done) => {
       if (arriving.delete(request)) running.add(request);
+      done();
+    });
+    app.addHook('onResponse', (request, _reply, done) => {
+      forget(request);
+      done();
     });
   },
   { name: 'lifecycle' },

@@ -13,10 +13,6 @@ import { VERSION } from './version.js';
 /** The OpenAPI document at /openapi.json, and a page to try the operations in at /docs. */
 export const openapiPlugin = fp(
   async (app: FastifyInstance) => {
-    // Schemas describe; they neither check nor print. Tensors never pass through Fastify's own machinery.
-    app.setValidatorCompiler(() => (value) => ({ value }));
-    app.setSerializerCompiler(() => (value) => JSON.stringify(value));
-
     const schemas = new Map<string, TSchema>();
     for (const { request, answer } of operations) {
       groupSchema(request, schemas);
@@ -32,13 +28,13 @@ export const openapiPlugin = fp(
           title: 'Unroll',
           version: VERSION,
           description:
-            'Recurrent networks, forwards and backwards. Tensors are nested arrays of numbers; the letters of their shapes are n_x input features, n_a hidden units, n_y outputs, m examples in the batch, T_x time steps. All arithmetic is float64.',
+            'Recurrent networks, forwards and backwards. Tensors are nested arrays of numbers; the letters of their shapes are n_x input features, n_a hidden units, n_y outputs, m examples in the batch, T_x time steps. All numbers of a request are of one type, float64 or, with dtype, float32.',
           license: { name: 'MIT' },
         },
         servers: [{ url: '/', description: 'this instance' }],
         tags: [...new Set(operations.map(({ tag }) => tag)), 'Service'].map((name) => ({ name })),
       },
-      transformObject: (document) => withRequestExamples('openapiObject' in document ? document.openapiObject : {}),
+      transformObject: (document) => withExamples('openapiObject' in document ? document.openapiObject : {}),
       refResolver: {
         buildLocalReference: (json, _baseUri, _fragment, index) => String(json.$id ?? `schema-${index}`),
       },
@@ -49,19 +45,27 @@ export const openapiPlugin = fp(
   { name: 'openapi' },
 );
 
-/** The part of the document that examples of requests go to. */
+/** The part of the document that examples go to. */
 interface Bodies {
-  readonly paths: Readonly<
-    Record<string, { post?: { requestBody: { content: Record<string, { example?: unknown }> } } }>
-  >;
+  readonly paths: Readonly<Record<string, { post?: { requestBody: Body; responses: { 200: Body } } }>>;
 }
 
-/** The plugin drops an example that stands beside a reference in a request, so they are put in at the end. */
-function withRequestExamples<Document extends object>(document: Document): Document {
+interface Body {
+  readonly content: { 'application/json': { example?: unknown } };
+}
+
+/**
+ * The examples are put in when somebody asks for the document: to run them takes time that a start does not have.
+ * The plugin would also drop an example that stands beside a reference in a request.
+ */
+function withExamples<Document extends object>(document: Document): Document {
   const { paths } = document as unknown as Bodies;
   for (const operation of operations) {
-    const json = paths[operation.path].post?.requestBody.content['application/json'];
-    if (json) json.example = exampleOf(operation).request;
+    const { post } = paths[operation.path];
+    if (post === undefined) continue;
+    const { request, answer } = exampleOf(operation);
+    post.requestBody.content['application/json'].example = request;
+    post.responses[200].content['application/json'].example = answer;
   }
   return document;
 }
@@ -69,7 +73,6 @@ function withRequestExamples<Document extends object>(document: Document): Docum
 /** What the document says of one operation. */
 export function operationSchema(operation: Operation): FastifySchema {
   const { id, tag, summary, description, request, answer } = operation;
-  const example = exampleOf(operation);
   return {
     operationId: id,
     tags: [tag],
@@ -80,7 +83,7 @@ export function operationSchema(operation: Operation): FastifySchema {
       200: {
         description: answer.description,
         headers: answerHeaders,
-        content: { 'application/json': { schema: ref(answer.name), example: example.answer } },
+        content: { 'application/json': { schema: ref(answer.name) } },
       },
       ...problemResponses(
         (Object.keys(problemKinds) as ProblemCode[]).filter((code) => problemKinds[code].operation),
@@ -92,7 +95,10 @@ export function operationSchema(operation: Operation): FastifySchema {
 
 const answerHeaders = {
   'x-request-id': { type: 'string', description: 'the id of the request: the one that was sent, or a new one' },
-  'server-timing': { type: 'string', description: 'milliseconds spent in queue, decode, compute and encode' },
+  'server-timing': {
+    type: 'string',
+    description: 'milliseconds spent in queue, decode, compute and encode; how many of the weights were known',
+  },
 };
 
 /** The error answers of a route, by status, each code with an example. */

@@ -95,7 +95,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     status: 422,
     title: 'A tensor is not a rectangular array of finite numbers',
     meaning:
-      'Nested arrays must be rectangular, every dimension at least 1, every element a number that float64 can hold.',
+      'Nested arrays must be rectangular, every dimension at least 1, every element a number that the type of the request can hold.',
     operation: true,
   },
   'shape-mismatch': {
@@ -107,7 +107,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
   },
   'non-finite-result': {
     status: 422,
-    title: 'A result left the range of float64',
+    title: 'A result left the range of its type',
     meaning: 'An infinity or NaN came out; the first tensor, time step and position are named.',
     operation: true,
   },

@@ -262,6 +262,7 @@ describe('every bad request gets its problem, and the next one is answered', () 
     const answer = await supertest(service.url).delete(PATH);
     expect(answer.headers.allow).toBe('POST');
     expect((await supertest(service.url).post('/health/live')).headers.allow).toBe('GET, HEAD');
+    expect((await supertest(service.url).post('/docs/static/swagger-ui.css')).headers.allow).toBe('GET, HEAD');
   });
 
   it.each([
@@ -342,6 +343,51 @@ describe('every bad request gets its problem, and the next one is answered', () 
   });
 });
 
+describe('what comes to the socket in an odd way', () => {
+  const body = JSON.stringify(valid);
+  const request = `POST ${PATH} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+
+  it.each([
+    ['no Host', 'GET / HTTP/1.1\r\nconnection: close\r\n\r\n', 400, 'invalid-http'],
+    ['CONNECT', 'CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n', 400, 'invalid-http'],
+    [
+      'QUERY without a content type',
+      `QUERY ${PATH} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n`,
+      405,
+      'method-not-allowed',
+    ],
+  ])('%s gets a problem', async (_, text, status, code) => {
+    const answer = await raw(text);
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(answer).toContain(PROBLEM_TYPE);
+    expect(answer).toMatch(/^x-request-id: \S/m);
+    expect(JSON.parse(answer.split('\r\n\r\n')[1])).toMatchObject({ status, code });
+  });
+
+  it('an expectation that nobody knows is ignored', async () => {
+    const answer = await raw(request.replace('\r\n', '\r\nexpect: foo\r\nconnection: close\r\n'));
+    expect(answer).toMatch(/^HTTP\/1.1 200 /);
+  });
+
+  it.each([
+    ['what is not HTTP', 'nonsense\r\n\r\n'],
+    ['CONNECT', 'CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n'],
+  ])('%s behind a request does not overtake its answer', async (_, text) => {
+    expect(await raw(request + text)).toMatch(/^HTTP\/1.1 200 /);
+  });
+
+  it('a client that has said all it will is answered', async () => {
+    expect(await raw(request, service.url, true)).toMatch(/^HTTP\/1.1 200 /);
+  });
+
+  it('a client that breaks off a CONNECT harms nobody', async () => {
+    const socket = connect(Number(new URL(service.url).port), '127.0.0.1');
+    socket.write('CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n', () => socket.resetAndDestroy());
+    await new Promise((resolve) => socket.once('close', resolve));
+    expect((await post(body)).status).toBe(200);
+  });
+});
+
 describe('under limits', () => {
   it('a full queue refuses with 429 and Retry-After; the others are answered', async () => {
     const busy = await start({ workers: 1, queueLimit: 1 });
@@ -410,9 +456,9 @@ describe('under limits', () => {
     const file = join(folder, 'mortal.mjs');
     writeFileSync(
       file,
-      `import work, { ready } from '${real}';
-       export { ready };
-       export default (task) => (task.operation === 'die' ? process.exit(3) : work(task));`,
+      `import { block, piece, ready, requests as real } from '${real}';
+       export { block, piece, ready };
+       export const requests = (tasks) => (tasks[0].operation === 'die' ? process.exit(3) : real(tasks));`,
     );
     const mortal = await start({ workers: 1, workerFile: pathToFileURL(file) });
     const { run } = mortal.pool;
@@ -425,10 +471,14 @@ describe('under limits', () => {
   });
 });
 
-function raw(text: string, url = service.url): Promise<string> {
+/** Everything that comes back for a text, until the service closes the connection. */
+function raw(text: string, url = service.url, thenEnd = false): Promise<string> {
   return new Promise((resolve) => {
     let answer = '';
-    const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text));
+    const socket = connect(Number(new URL(url).port), '127.0.0.1', () => {
+      socket.write(text);
+      if (thenEnd) socket.end();
+    });
     socket.on('data', (chunk) => {
       answer += chunk;
     });

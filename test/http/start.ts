@@ -22,6 +22,7 @@ export interface Limits {
   readonly workers?: number;
   readonly bodyLimit?: number;
   readonly workLimit?: number;
+  readonly weightsLimit?: number;
   readonly queueLimit?: number;
   readonly requestTimeout?: number;
   readonly kernels?: Choice;
@@ -35,12 +36,13 @@ export async function start(limits: Limits = {}): Promise<Started> {
     workers = 2,
     bodyLimit = 2 ** 26,
     workLimit = 2 ** 28,
+    weightsLimit = 2 ** 24,
     queueLimit = 64,
     requestTimeout = 60_000,
   } = limits;
   const log: Record<string, unknown>[] = [];
   const logger = pino({ level: 'info' }, { write: (line: string) => log.push(JSON.parse(line)) });
-  const pool = await createPool({ workers, queueLimit, workLimit, kernels, workerFile }, (error) =>
+  const pool = await createPool({ workers, queueLimit, workLimit, weightsLimit, kernels, workerFile }, (error) =>
     logger.error(error),
   );
   const app = await buildApp({ config: { BODY_LIMIT: bodyLimit, REQUEST_TIMEOUT: requestTimeout }, pool, logger });

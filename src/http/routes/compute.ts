@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import type { Outcome, Timings } from '../../compute/outcome.js';
 import { type Pool, QueueFull } from '../../compute/pool.js';
@@ -17,15 +18,23 @@ export async function computeRoutes(app: FastifyInstance, { pool }: { pool: Pool
         const body = (request.body as Uint8Array<ArrayBuffer> | undefined) ?? new Uint8Array(0);
         const bytesIn = body.length;
         const outcome = await run(pool, operation, body);
-        const { timings, dims } = outcome;
+        const { timings, dims, weightsKnown } = outcome;
         reply.stages = timings;
-        reply.logged = { operation: operation.id, dims, bytesIn, bytesOut: outcome.ok ? outcome.body.length : 0 };
+        reply.weightsKnown = weightsKnown;
+        const bytesOut = outcome.ok ? lengthOf(outcome.body) : 0;
+        reply.logged = { operation: operation.id, dims, bytesIn, bytesOut };
         if (!outcome.ok) throw new Problem(outcome.code, summary(outcome), outcome.faults);
-        const { buffer, byteOffset, byteLength } = outcome.body;
-        return reply.type('application/json').send(Buffer.from(buffer, byteOffset, byteLength));
+        reply.type('application/json');
+        const [first, ...more] = outcome.body;
+        if (more.length === 0) return reply.send(Buffer.from(first.buffer, first.byteOffset, first.byteLength));
+        return reply.header('content-length', bytesOut).send(Readable.from(outcome.body));
       },
     );
   }
+}
+
+function lengthOf(pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((sum, { length }) => sum + length, 0);
 }
 
 async function run(pool: Pool, operation: Operation, body: Uint8Array<ArrayBuffer>): Promise<Outcome> {
@@ -46,6 +55,8 @@ declare module 'fastify' {
   interface FastifyReply {
     /** How long the stages took, for the server-timing header. */
     stages: Timings | undefined;
+    /** How many of the weights that the worker was sent it had read before, for the same header. */
+    weightsKnown: number | undefined;
     /** What the log says of the request beside the usual: sizes and shapes, never numbers. */
     logged: object | undefined;
   }
