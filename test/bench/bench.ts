@@ -1,59 +1,132 @@
-/** npm run bench: how fast is it? See HELP. */
+/** npm run bench: how fast is it, and how large? See HELP. */
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { alignedTable, type Columns } from '../table.js';
-import { type EngineFigure, measureEngine } from './engine.js';
-import { type HttpFigure, measureHttp } from './http.js';
-import { dimsOf, sizes } from './requests.js';
+import { TIERS } from '../../src/kernels/kernels.js';
+import { builds } from './builds.js';
+import { codec } from './codec.js';
+import { engine } from './engine.js';
+import { http } from './http.js';
+import { memory } from './memory.js';
+import { micro } from './micro.js';
+import type { Figure, Part, Plan } from './part.js';
+import { DTYPES, dimsOf, measured, sizes } from './requests.js';
+import { start } from './start.js';
+import { vectors } from './vectors.js';
 
-const HELP = `npm run bench -- [engine] [http] [--sizes tiny,small,medium] [--seconds 3] [--quick]
+const PARTS: Readonly<Record<string, Part>> = { micro, vectors, codec, engine, http, start, memory };
 
-  engine     the operations in this process, on tensors: no JSON, no HTTP
-  http       the same operations over HTTP, on a service started for the purpose
-             (neither named: both)
-  --sizes    of ${sizes.join(', ')}; by default tiny,small,medium
-  --seconds  how long each operation is measured on each size, at least five times; by default 3
-  --quick    tiny and small for half a second each: shows that everything runs; the figures are rough
+const HELP = `npm run bench -- [part …] [options]; without a part: all of them
+
+${Object.entries(PARTS)
+  .map(([name, { what, seconds }]) => `  ${name.padEnd(13)} ${what}${seconds > 0 ? ` (${seconds} s each)` : ''}`)
+  .join('\n')}
+
+  --sizes       of ${sizes.join(', ')}; by default what each part takes without hours
+  --dtypes      of ${DTYPES.join(', ')}
+  --tiers       of ${TIERS.join(', ')}; by default all that this Node has, scalar up to medium
+  --operations  of ${measured.map(({ id }) => id).join(', ')}
+  --seconds     how long each thing is measured, at least five times
+  --fresh       engine and http: also with weights that were not there before
+  --workers     http and start: numbers of workers, such as 1,2
+  --connections http: requests under way at a time
+  --quick       the LSTM, tiny and small, a twentieth of the time: shows that everything runs; the figures are rough
+  --json        a file for the lines, beside the output
 
 Tables are for people; each line that starts with { is one figure for programs.`;
 
-const PARTS = ['engine', 'http'];
-
-interface Plan {
+interface Arguments {
   readonly parts: readonly string[];
-  readonly sizes: readonly string[];
-  readonly seconds: number;
+  readonly plan: Plan;
+  readonly seconds: number | undefined;
+  readonly json: string | undefined;
 }
 
 /** @throws Error that says which argument is wrong */
-function readPlan(): Plan {
+function readArguments(): Arguments {
+  const text = { type: 'string' } as const;
+  const flag = { type: 'boolean', default: false } as const;
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { sizes: { type: 'string' }, seconds: { type: 'string' }, quick: { type: 'boolean' } },
+    options: {
+      sizes: text,
+      dtypes: text,
+      tiers: text,
+      operations: text,
+      seconds: text,
+      fresh: flag,
+      workers: text,
+      connections: text,
+      quick: flag,
+      json: text,
+    },
   });
-  const plan = {
-    parts: positionals.length > 0 ? positionals : PARTS,
-    sizes: (values.sizes ?? (values.quick ? 'tiny,small' : 'tiny,small,medium')).split(','),
-    seconds: Number(values.seconds ?? (values.quick ? 0.5 : 3)),
+  const listOf = <Item extends string>(name: keyof typeof values, all: readonly Item[]): Item[] | undefined => {
+    const names = (values[name] as string | undefined)?.split(',');
+    const wrong = names?.find((one) => !(all as readonly string[]).includes(one));
+    if (wrong !== undefined) throw new Error(`--${name}: ${wrong} is none of ${all.join(', ')}`);
+    return names as Item[] | undefined;
   };
-  for (const part of plan.parts) if (!PARTS.includes(part)) throw new Error(`${part} is no part`);
-  for (const size of plan.sizes) if (!sizes.includes(size)) throw new Error(`${size} is no size`);
-  if (!(plan.seconds > 0 && plan.seconds <= 3600)) throw new Error(`--seconds ${values.seconds} is no time`);
-  return plan;
+  const numbersOf = (name: 'seconds' | 'workers' | 'connections'): number[] | undefined => {
+    const numbers = values[name]?.split(',').map(Number);
+    if (numbers?.some((number) => !(number > 0))) throw new Error(`--${name} ${values[name]} is no number above 0`);
+    return numbers;
+  };
+  const part = positionals.find((name) => !Object.hasOwn(PARTS, name));
+  if (part !== undefined) throw new Error(`${part} is none of the parts ${Object.keys(PARTS).join(', ')}`);
+
+  const { quick, fresh, json } = values;
+  const ids = listOf(
+    'operations',
+    measured.map(({ id }) => id),
+  );
+  const plan: Plan = {
+    sizes: listOf('sizes', sizes) ?? (quick ? ['tiny', 'small'] : undefined),
+    dtypes: listOf('dtypes', DTYPES) ?? DTYPES,
+    tiers: listOf('tiers', TIERS),
+    operations: measured.filter(({ id }) => (ids ? ids.includes(id) : !quick || id.startsWith('lstm'))),
+    seconds: 0, // each part's own
+    fresh,
+    workers: numbersOf('workers'),
+    connections: numbersOf('connections')?.[0],
+    quick,
+  };
+  return {
+    parts: positionals.length > 0 ? positionals : Object.keys(PARTS),
+    plan,
+    seconds: numbersOf('seconds')?.[0],
+    json,
+  };
 }
 
-async function bench({ parts, sizes, seconds }: Plan): Promise<void> {
-  console.log(`Node ${process.version}, ${cpus()[0]?.model.trim()}, ${availableParallelism()} cores\n`);
-  console.log(`${sizes.map(describe).join('\n')}\n`);
-  if (parts.includes('engine')) {
-    const figures = await forEachSize('engine', sizes, async (size) => measureEngine(size, seconds));
-    report('Engine alone: milliseconds for one request, backward with its forward pass', figures, engineColumns);
+async function bench({ parts, plan, seconds, json }: Arguments): Promise<void> {
+  if (json !== undefined) writeFileSync(json, '');
+  const print = (figure: Figure) => {
+    const line = JSON.stringify(figure);
+    console.log(line);
+    if (json !== undefined) appendFileSync(json, `${line}\n`);
+  };
+  print(machine());
+  console.log(`\n${sizes.map(describe).join('\n')}\n`);
+  for (const name of parts) {
+    const part = PARTS[name];
+    const reports = await part.measure({ ...plan, seconds: seconds ?? part.seconds / (plan.quick ? 20 : 1) });
+    for (const { title, table, figures } of reports) {
+      console.log(`${title}\n\n${table}\n`);
+      for (const figure of figures) print(figure);
+      console.log();
+    }
   }
-  if (parts.includes('http')) {
-    const figures = await forEachSize('http', sizes, (size) => measureHttp(size, seconds));
-    report('Over HTTP: each connection sends its next request when it has its answer', figures, httpColumns);
-    if (figures.some(({ errors }) => errors > 0)) process.exitCode = 1;
-  }
+}
+
+function machine() {
+  return {
+    bench: 'machine',
+    node: process.version,
+    cpu: cpus()[0]?.model.trim(),
+    cores: availableParallelism(),
+    tiers: [...builds.keys()],
+  };
 }
 
 function describe(size: string): string {
@@ -61,51 +134,11 @@ function describe(size: string): string {
   return `${size}: n_x ${n_x}, n_a ${n_a}, n_y ${n_y}, m ${m}, T_x ${T_x}`;
 }
 
-async function forEachSize<F>(part: string, sizes: readonly string[], measure: (size: string) => Promise<F[]>) {
-  const figures: F[] = [];
-  for (const size of sizes) {
-    process.stderr.write(`measuring ${part}, ${size} …\n`);
-    figures.push(...(await measure(size)));
-  }
-  return figures;
-}
-
-function report<F>(title: string, figures: readonly F[], columns: Columns<F>): void {
-  console.log(`${title}\n\n${alignedTable(figures, columns)}\n`);
-  for (const figure of figures) console.log(JSON.stringify(figure));
-  console.log();
-}
-
-const engineColumns: Columns<EngineFigure> = {
-  size: (f) => f.size,
-  operation: (f) => f.operation,
-  kernels: (f) => f.kernels,
-  'median ms': (f) => f.median_ms,
-  'p10 ms': (f) => f.p10_ms,
-  'p90 ms': (f) => f.p90_ms,
-  runs: (f) => f.runs,
-  'GFLOP/s': (f) => f.gflops,
-};
-
-const httpColumns: Columns<HttpFigure> = {
-  size: (f) => f.size,
-  operation: (f) => f.operation,
-  'conn.': (f) => f.connections,
-  requests: (f) => f.requests,
-  'req/s': (f) => f.requests_per_s,
-  'slowest – fastest round': (f) => `${f.requests_per_s_min} – ${f.requests_per_s_max}`,
-  'p50 ms': (f) => f.p50_ms,
-  'p99 ms': (f) => f.p99_ms,
-  'CPU ms/req': (f) => f.cpu_ms_per_request ?? '?',
-  'peak RSS MiB': (f) => f.peak_rss_mib ?? '?',
-  errors: (f) => f.errors,
-};
-
-let plan: Plan;
+let asked: Arguments;
 try {
-  plan = readPlan();
+  asked = readArguments();
 } catch (error) {
   console.error(`${(error as Error).message}\n\n${HELP}`);
   process.exit(1);
 }
-await bench(plan);
+await bench(asked);

@@ -1,140 +1,148 @@
-import { refuseNonFinite } from '../../src/compute/non-finite.js';
-import { reserve } from '../../src/compute/workspace.js';
-import { type Kernels, TIERS } from '../../src/kernels/kernels.js';
-import { reference } from '../../src/kernels/reference.js';
-import { loadSimd } from '../../src/kernels/simd.js';
+import { firstNonFinite, refuseNonFinite } from '../../src/compute/non-finite.js';
+import { needOf, type Request, reserve } from '../../src/compute/workspace.js';
+import type { Tier } from '../../src/kernels/kernels.js';
 import type { Operation } from '../../src/operations/operation.js';
+import { loadJsonCodec } from '../../src/tensor/json-codec.js';
 import { readJson } from '../../src/tensor/json-reader.js';
-import { bindDims, type Dims } from '../../src/tensor/shapes.js';
-import { measured, requestBody } from './requests.js';
-import { rounded, spread } from './statistics.js';
+import { bindDims } from '../../src/tensor/shapes.js';
+import type { Values } from '../../src/tensor/signature.js';
+import type { Dtype, Tensor } from '../../src/tensor/tensor.js';
+import { type Variant, variantsOf } from './builds.js';
+import { bestProducts, gflops } from './micro.js';
+import { type Part, type Plan, progress, report } from './part.js';
+import { isLarge, requestBody, sizes } from './requests.js';
+import { rounded, type Spread, sumOf, taken } from './statistics.js';
+import { measureInTurns, type Subject, timed } from './turns.js';
 
-/** Every build of the kernels that this Node can run is measured beside the others. */
-const builds: Readonly<Record<string, Kernels>> = Object.fromEntries(
-  TIERS.flatMap((tier) => {
-    try {
-      const kernels = tier === 'scalar' ? reference : loadSimd(tier, new URL('../../dist/kernels/', import.meta.url));
-      return [[tier, kernels]];
-    } catch {
-      return []; // an instruction set that this Node does not have
-    }
-  }),
-);
+/** The operations in this process, from tensors as they were read to the finished answer: no JSON, no HTTP. */
+export const engine: Part = {
+  what: 'the operations in this process, on tensors: no JSON, no HTTP; backward computes forward, too',
+  seconds: 1,
+  async measure(plan) {
+    const figures = (plan.sizes ?? sizes).flatMap((size) => plan.dtypes.flatMap((dtype) => measure(plan, size, dtype)));
+    return [
+      report('Engine alone: milliseconds for one request, in one thread', figures, {
+        size: (f) => f.size,
+        operation: (f) => f.operation,
+        dtype: (f) => f.dtype,
+        tier: (f) => f.tier,
+        weights: (f) => f.weights,
+        'median ms': (f) => f.median_ms,
+        'p10 ms': (f) => f.p10_ms,
+        'p90 ms': (f) => f.p90_ms,
+        runs: (f) => f.runs,
+        '÷ scalar': (f) => f.over_scalar ?? '',
+        'GFLOP/s': (f) => f.gflops,
+        'of best tile': (f) => f.share_of_best_tile,
+      }),
+    ];
+  },
+};
 
-/** One line of the machine-readable output. The names are stable. */
-export interface EngineFigure {
-  readonly bench: 'engine';
-  readonly operation: string;
-  readonly size: string;
-  readonly dtype: 'float64';
-  readonly kernels: string;
-  readonly median_ms: number;
-  readonly min_ms: number;
-  readonly p10_ms: number;
-  readonly p90_ms: number;
-  readonly max_ms: number;
-  readonly runs: number;
-  /** Of the matrix products alone; exp and tanh are not counted. */
-  readonly gflops: number;
-  /** Sum of everything computed: shows that it was, and that two builds computed the same. */
-  readonly checksum: number;
-}
-
-/** One operation on one size, with the times it has taken so far. */
-interface Subject {
+/** One operation on one size, by one build. */
+interface EngineSubject extends Subject {
   readonly operation: Operation;
-  readonly kernels: string;
+  readonly tier: Tier;
+  /** Has the engine prepared these weights before? */
+  readonly weights: 'known' | 'fresh';
   readonly flops: number;
-  /** From tensors as a caller wrote them to the finished answer, without JSON. Returns milliseconds. */
-  run(): number;
+  /** Sum of everything computed. */
   checksum: number;
-  readonly times: number[];
-  spent: number;
 }
 
-const LEAST_RUNS = 5;
-/** Subjects take turns of this length, so that a busy moment of the machine hits all of them. */
-const TURN_MS = 100;
-
-/** All operations on one size, in turns, until each has had its time and at least five runs. */
-export function measureEngine(size: string, seconds: number): EngineFigure[] {
-  const subjects = measured.flatMap((operation) =>
-    Object.entries(builds).map(([name, kernels]) => prepare(operation, size, name, kernels)),
+function measure(plan: Plan, size: string, dtype: Dtype) {
+  progress(`engine, ${size}, ${dtype}`);
+  const variants = variantsOf({ ...plan, dtypes: [dtype] }).filter(
+    // Plain TypeScript takes minutes for the largest ones.
+    ({ tier }) => plan.tiers || tier !== 'scalar' || size === 'medium' || !isLarge(size),
   );
-  for (const subject of subjects) warmUp(subject, seconds * 250);
-  const isOpen = ({ times, spent }: Subject) => times.length < LEAST_RUNS || spent < seconds * 1000;
-  for (let open = subjects; open.length > 0; open = open.filter(isOpen)) open.forEach(takeTurn);
-  return subjects.map((subject) => figure(subject, size));
+  const weights = plan.fresh ? (['known', 'fresh'] as const) : (['known'] as const);
+  const subjects = plan.operations.flatMap((operation) => {
+    const request = requestOf(operation, size, dtype);
+    return variants.flatMap((variant) => weights.map((which) => subjectOf(variant, request, size, which)));
+  });
+  // What the same kernels reach at their best is measured in the same turns.
+  const best = bestProducts(variants, plan.seconds / 20);
+  const spreads = measureInTurns([...subjects, ...best], plan.seconds);
+  const bestSpreads = spreads.slice(subjects.length);
+
+  return subjects.map((subject, i) => {
+    const { operation, tier, weights, flops, checksum } = subject;
+    const scalar = subjects.findIndex(
+      (other) => other.operation === operation && other.weights === weights && other.tier === 'scalar',
+    );
+    const own = variants.findIndex((variant) => variant.tier === tier);
+    const speed = flops / spreads[i].median;
+    return {
+      bench: 'engine',
+      operation: operation.id,
+      size,
+      dtype,
+      tier,
+      weights,
+      ...taken(spreads[i], 'ms'),
+      ...(scalar >= 0 && { over_scalar: ratio(spreads[i], spreads[scalar]) }),
+      gflops: gflops(flops, spreads[i].median),
+      best_tile_gflops: gflops(best[own].flops, bestSpreads[own].median),
+      share_of_best_tile: rounded(speed / (best[own].flops / bestSpreads[own].median)),
+      checksum,
+    };
+  });
 }
 
-function prepare(operation: Operation, size: string, kernels: string, build: Kernels): Subject {
-  const values = readJson(requestBody(operation, size), operation.request);
-  const dims = bindDims(operation.request, values);
-  const subject = {
-    operation,
-    kernels,
-    flops: flopsOf(operation, dims),
-    checksum: Number.NaN,
-    times: [],
-    spent: 0,
-    run() {
-      const start = performance.now();
-      const { request, answer, scratch, computed } = reserve(build, operation, values, dims, Number.POSITIVE_INFINITY);
-      operation.run(build, request, answer, scratch);
-      const ms = performance.now() - start;
+function ratio(one: Spread, other: Spread): number {
+  return rounded(one.median / other.median);
+}
 
-      refuseNonFinite(computed, operation.time);
-      const checksum = computed.reduce((sum, { tensor }) => tensor.data.reduce((s, value) => s + value, sum), 0);
+const codec = loadJsonCodec();
+
+function requestOf(operation: Operation, size: string, dtype: Dtype): Request {
+  const values = copyOf(readJson(requestBody(operation, size, dtype), operation.request, codec));
+  return { operation, values, dims: bindDims(operation.request, values), dtype };
+}
+
+/** What was read is void with the next body. */
+function copyOf(values: Values): Values {
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => {
+      if (typeof value !== 'object') return [name, value];
+      return [name, 'data' in value ? { ...value, data: (value as Tensor).data.slice() } : copyOf(value as Values)];
+    }),
+  );
+}
+
+function subjectOf(
+  { tier, build, kernels }: Variant,
+  known: Request,
+  size: string,
+  weights: EngineSubject['weights'],
+): EngineSubject {
+  const { operation, dims } = known;
+  const subject: EngineSubject = {
+    operation,
+    tier,
+    weights,
+    flops: operation.flops(dims),
+    checksum: Number.NaN,
+    run() {
+      const parameters = known.values.parameters as Values;
+      const request =
+        weights === 'known' ? known : { ...known, values: { ...known.values, parameters: copyOf(parameters) } };
+      let computed: ReturnType<typeof reserve>['computed'] = [];
+      const ms = timed(() => {
+        const workspace = reserve(kernels, request, needOf(build, request));
+        operation.run(kernels, workspace.request, workspace.answer, workspace.scratch);
+        computed = workspace.computed;
+      });
+
+      refuseNonFinite(firstNonFinite(computed, operation.time));
+      const checksum = computed.reduce((sum, { tensor }) => sum + sumOf(tensor.data), 0);
       if (!Number.isNaN(subject.checksum) && checksum !== subject.checksum) {
-        throw new Error(`${operation.id} on ${size} gave ${subject.checksum} first and now ${checksum}`);
+        throw new Error(`${operation.id} on ${size} by ${tier} gave ${subject.checksum} first and now ${checksum}`);
       }
       subject.checksum = checksum;
       return ms;
     },
   };
   return subject;
-}
-
-/** Runs until the compiler has seen the loops, uncounted. */
-function warmUp(subject: Subject, ms: number): void {
-  for (let spent = 0; spent < ms; ) spent += subject.run();
-}
-
-function takeTurn(subject: Subject): void {
-  let turn = 0;
-  while (turn < TURN_MS) {
-    const ms = subject.run();
-    subject.times.push(ms);
-    turn += ms;
-  }
-  subject.spent += turn;
-}
-
-/**
- * Multiplications and additions of the matrix products of one request: a step multiplies each gate's weights with
- * [a_prev ; xt], backward does so three times (forward, Wᵀ·dz, dz·zᵀ), and forward predicts.
- */
-function flopsOf({ id, time }: Operation, { n_x, n_a, n_y, m, T_x }: Dims): number {
-  const gates = id.startsWith('lstm') ? 4 : 1;
-  const recurrence = gates * n_a * (n_a + n_x);
-  return 2 * m * T_x * (time === 'forward' ? recurrence + n_y * n_a : 3 * recurrence);
-}
-
-function figure({ operation, kernels, flops, checksum, times }: Subject, size: string): EngineFigure {
-  const { count, min, p10, median, p90, max } = spread(times);
-  return {
-    bench: 'engine',
-    operation: operation.id,
-    size,
-    dtype: 'float64',
-    kernels,
-    median_ms: rounded(median),
-    min_ms: rounded(min),
-    p10_ms: rounded(p10),
-    p90_ms: rounded(p90),
-    max_ms: rounded(max),
-    runs: count,
-    gflops: rounded(flops / median / 1e6),
-    checksum,
-  };
 }
