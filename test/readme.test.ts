@@ -44,7 +44,10 @@ describe('the README', () => {
   it('has the configuration as the schema has it', () => {
     const rows = Object.entries(configSchema.properties).map(([name, property]) => {
       const { description, default: value } = property as { description?: string; default?: unknown };
-      const shown = name === 'WORKERS' ? 'one for each CPU the process may run on' : `\`${value}\``;
+      const shown =
+        name === 'WORKERS'
+          ? 'one for each CPU the process may use, by affinity and by the quota of its container'
+          : `\`${value}\``;
       return `| \`${name}\` | ${shown} | ${description} |`;
     });
     expect(readme).toContain(`${['| --- | --- | --- |', ...rows].join('\n')}\n\n`);
