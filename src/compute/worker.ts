@@ -17,7 +17,7 @@ import {
 import type { Outcome, Task } from './outcome.js';
 import { Parameters } from './parameters.js';
 import type { PieceTask } from './parts.js';
-import { buffersIn } from './transfer.js';
+import { buffersIn, discard } from './transfer.js';
 
 /** What the pool hands to each of its threads. */
 export interface WorkerData {
@@ -58,17 +58,23 @@ export function requests(tasks: readonly Task[]): Moved<Reply[]> {
         return answer(machinery(), task);
       } catch (error) {
         return { failure: (error as Error).stack ?? String(error) };
+      } finally {
+        discard(task);
       }
     }),
   );
 }
 
 export function block(task: BlockTask): Moved<BlockResult> {
-  return moved(computeBlock(machinery(), task));
+  const result = computeBlock(machinery(), task);
+  discard(task);
+  return moved(result);
 }
 
 export function piece(task: PieceTask): Moved<PieceResult> {
-  return moved(writePiece(machinery(), task));
+  const result = writePiece(machinery(), task);
+  discard(task);
+  return moved(result);
 }
 
 /** A value on its way to the main thread. Its memory is moved, not copied. */

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import type { Outcome, Timings } from '../../compute/outcome.js';
 import { type Pool, QueueFull } from '../../compute/pool.js';
+import { discard } from '../../compute/transfer.js';
 import type { Operation } from '../../operations/operation.js';
 import { operations } from '../../operations/operations.js';
 import { operationSchema } from '../openapi.js';
@@ -24,6 +25,7 @@ export async function computeRoutes(app: FastifyInstance, { pool }: { pool: Pool
         const bytesOut = outcome.ok ? lengthOf(outcome.body) : 0;
         reply.logged = { operation: operation.id, dims, bytesIn, bytesOut };
         if (!outcome.ok) throw new Problem(outcome.code, summary(outcome), outcome.faults);
+        reply.raw.once('close', () => discard(outcome.body));
         reply.type('application/json');
         const [first, ...more] = outcome.body;
         if (more.length === 0) return reply.send(Buffer.from(first.buffer, first.byteOffset, first.byteLength));
