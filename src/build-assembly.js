@@ -29,7 +29,7 @@ await Promise.all(
     const assembly = join(src, folder, 'assembly');
     const output = join(root, 'dist', `${name}.wasm`);
     const sources = readdirSync(assembly).map((file) => join(assembly, file));
-    const inputs = [...sources, join(src, 'asconfig.json'), fileURLToPath(import.meta.url)];
+    const inputs = [...sources, join(src, 'asconfig.json'), join(root, 'package.json'), fileURLToPath(import.meta.url)];
     if (inputs.every((file) => changed(file) < changed(output))) return;
     const config = ['--config', join(src, 'asconfig.json')];
     await promisify(execFile)(process.execPath, [asc, join(assembly, 'index.ts'), ...config, ...options, '-o', output]);

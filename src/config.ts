@@ -17,7 +17,7 @@ export const configSchema = Type.Object({
     description: 'Port to listen on; 0 takes a free one, which the log names.',
   }),
   WORKERS: Type.Integer({
-    default: usableCpus(),
+    default: Math.min(256, usableCpus()),
     minimum: 1,
     maximum: 256,
     description: 'Worker threads that compute.',

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 
 /**
  * How many CPUs the process may keep busy: those that the system lets it run on, and no more than the quota of its
- * control group (a container's limit, of which a part of a CPU is left to the main thread).
+ * control group (a container's limit, without its fraction of a CPU).
  *
  * @param system where the file system of the machine begins
  */
@@ -17,7 +17,8 @@ function quota(system: string): number {
   const groups = read(join(system, 'proc/self/cgroup'))?.split('\n') ?? [];
   let least = Number.POSITIVE_INFINITY;
   for (const group of groups) {
-    const [, controllers, path = '/'] = group.split(':');
+    const [, controllers, ...rest] = group.split(':');
+    const path = rest.join(':') || '/'; // which may hold colons
     const isVersion2 = controllers === '';
     if (!isVersion2 && !controllers?.split(',').includes('cpu')) continue;
     const root = join(system, 'sys/fs/cgroup', isVersion2 ? '' : 'cpu');
@@ -39,7 +40,7 @@ function quota2(folder: string): number {
 /** The same in two files; −1: no limit. */
 function quota1(folder: string): number {
   const most = Number(read(join(folder, 'cpu.cfs_quota_us')) ?? -1);
-  return most < 0 ? Number.POSITIVE_INFINITY : most / Number(read(join(folder, 'cpu.cfs_period_us')));
+  return most < 0 ? Number.POSITIVE_INFINITY : most / Number(read(join(folder, 'cpu.cfs_period_us')) ?? 100_000);
 }
 
 function read(file: string): string | undefined {

@@ -82,10 +82,11 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large {
     const values = readJson(task.body, operation.request, codec, parameters);
     const { request, need } = examine(kernels, operation, values);
     dims = request.dims;
-    refuseTooLarge(need, task.workLimit);
+    const bounds = blockBounds(request);
+    refuseTooLarge(need, bounds.length - 1, task.workLimit);
     if (isLarge(request, need)) {
       const pieces = piecesOf(request, need);
-      const blocks = blockTasks(request, cutsIn(pieces));
+      const blocks = blockTasks(request, bounds, cutsIn(pieces));
       lap('compute');
       return { ...report(), blocks, pieces, time: operation.time };
     }
@@ -114,8 +115,7 @@ function operationCalled(id: string): Operation {
   return operation;
 }
 
-function blockTasks(request: Request, cuts: readonly Cut[]): BlockTask[] {
-  const bounds = blockBounds(request);
+function blockTasks(request: Request, bounds: readonly number[], cuts: readonly Cut[]): BlockTask[] {
   return bounds.slice(1).map((to, i) => {
     const { operation, ...rest } = blockOf(request, bounds[i], to);
     return { ...rest, operation: operation.id, firstExample: bounds[i], cuts };

@@ -14,7 +14,7 @@ interface Entry {
 const KEY_BYTES = 128;
 /** Weights that begin alike, such as with zeros: as many are compared. */
 const MOST_ALIKE = 8;
-/** Beside the numbers, their panels for the products in both directions (kernels/simd.ts). */
+/** The numbers, and about as many again for each of the two directions of products (kernels/simd.ts). */
 const COPIES = 3;
 
 /**
@@ -58,11 +58,11 @@ export class Parameters implements KnownGroups {
 
   keep(group: GroupMember, dtype: Dtype, body: Buffer, at: number, end: number, values: Values): Values {
     if (!holdsWeights(group)) return values;
-    const copies = Object.fromEntries(Object.entries(values).map(([name, tensor]) => [name, copyOf(tensor as Tensor)]));
-    const numbers = Object.values(copies).reduce((sum, { data }) => sum + data.byteLength, 0);
+    const numbers = Object.values(values).reduce<number>((sum, tensor) => sum + (tensor as Tensor).data.byteLength, 0);
     const bytes = end - at + COPIES * numbers;
-    if (end - at < KEY_BYTES || bytes > this.#limit) return copies;
+    if (end - at < KEY_BYTES || bytes > this.#limit) return values;
 
+    const copies = Object.fromEntries(Object.entries(values).map(([name, tensor]) => [name, copyOf(tensor as Tensor)]));
     const key = keyOf(group, dtype, body, at);
     const alike = this.#alike.get(key) ?? [];
     this.#alike.set(key, alike);

@@ -31,7 +31,8 @@ export function isLarge({ operation, dims }: Request, { text }: Need): boolean {
 /** Examples in a block, at least: with fewer, reading the weights takes longer than using them. */
 const LEAST_EXAMPLES = 16;
 const MOST_BLOCKS = 8;
-const MOST_PIECES = 16;
+/** About as many pieces a text is cut into at most. */
+const PIECES = 16;
 
 /** Where the blocks of a request begin, and the end of the last one. */
 export function blockBounds({ operation, dims }: Request): number[] {
@@ -74,7 +75,7 @@ export function piecesOf(request: Request, { wanted, text }: Need): PieceItem[][
   const tensors = planned(request, wanted);
   const origins = new Map([...wanted].map(([key, one]) => [tensors.get(key), one]));
 
-  const most = Math.max(LARGE_TEXT, text / MOST_PIECES);
+  const most = Math.max(LARGE_TEXT, text / PIECES);
   const pieces: PieceItem[][] = [[]];
   let room = most;
   const push = (item: PieceItem, bytes: number): void => {

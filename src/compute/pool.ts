@@ -5,7 +5,7 @@ import type { BlockResult, Large, PieceResult } from './answer.js';
 import { earliest, type NonFinite } from './non-finite.js';
 import { now, type Outcome, type Report, type Task } from './outcome.js';
 import { pieceTasks } from './parts.js';
-import { buffersIn } from './transfer.js';
+import { buffersIn, discard } from './transfer.js';
 import type { Reply, WorkerData } from './worker.js';
 
 /** The main thread's side of the workers. */
@@ -96,10 +96,14 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
   const enqueue = (name: Job['name'], task: unknown, bytes = 0): Promise<unknown> =>
     new Promise((resolve, reject) => {
       queue.add({ name, task, bytes, resolve, reject });
-      // What arrives in the same turn of the event loop travels together.
-      if (!isFlushing) setImmediate(flush);
-      isFlushing = true;
+      flushSoon();
     });
+
+  /** At the end of this turn of the event loop: what has arrived in it travels together, and what an answer led to is there. */
+  const flushSoon = (): void => {
+    if (!isFlushing) setImmediate(flush);
+    isFlushing = true;
+  };
 
   const flush = (): void => {
     isFlushing = false;
@@ -123,7 +127,7 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
     } finally {
       busy--;
       queue.isDone(jobs);
-      flush();
+      flushSoon();
     }
   };
 
@@ -209,7 +213,10 @@ async function finish(
     results.map((result) => result.nonFinite),
     time,
   );
-  if (nonFinite) return refused(report, nonFinite);
+  if (nonFinite) {
+    discard(results);
+    return refused(report, nonFinite);
+  }
 
   const tasks = pieceTasks(
     pieces,

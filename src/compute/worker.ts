@@ -48,7 +48,7 @@ export function ready(): void {
   machinery();
 }
 
-/** What one of several requests that came together has given: a fault of the service is its own alone. */
+/** What one of several requests that came together has given: an exception is its own alone. */
 export type Reply = Outcome | Large | { readonly failure: string };
 
 export function requests(tasks: readonly Task[]): Moved<Reply[]> {
@@ -60,28 +60,34 @@ export function requests(tasks: readonly Task[]): Moved<Reply[]> {
         return { failure: (error as Error).stack ?? String(error) };
       } finally {
         discard(task);
+        giveBack();
       }
     }),
   );
 }
 
 export function block(task: BlockTask): Moved<BlockResult> {
-  const result = computeBlock(machinery(), task);
-  discard(task);
-  return moved(result);
+  try {
+    return moved(computeBlock(machinery(), task));
+  } finally {
+    discard(task);
+    giveBack();
+  }
 }
 
 export function piece(task: PieceTask): Moved<PieceResult> {
-  const result = writePiece(machinery(), task);
-  discard(task);
-  return moved(result);
+  try {
+    return moved(writePiece(machinery(), task));
+  } finally {
+    discard(task);
+    giveBack();
+  }
 }
 
 /** A value on its way to the main thread. Its memory is moved, not copied. */
 type Moved<T> = ReturnType<typeof move> & { readonly [valueSymbol]?: T };
 
 function moved<T extends object>(value: T): Moved<T> {
-  giveBack();
   return move({ [transferableSymbol]: buffersIn(value), [valueSymbol]: value }) as Moved<T>;
 }
 

@@ -57,6 +57,8 @@ export interface Need {
   readonly text: number;
   /** All of it in bytes, with the request as it was read. */
   readonly bytes: number;
+  /** What each further block of the batch needs again: the weights, their panels and their gradients, in bytes. */
+  readonly bytesOfBlock: number;
 }
 
 /** Needs of requests seen before: most callers send the same shapes again and again. */
@@ -101,15 +103,30 @@ export function needOf(build: Build, request: Request): Need {
   const kernels = build[dtype];
   const wanted = wantedBy(request);
   let numbers = 0; // what is computed with
-  for (const { shape } of wanted.values()) numbers += kernels.elementsFor(elements(shape));
+  let again = 0; // and of that, what does not become less with fewer examples
+  for (const { member, shape } of wanted.values()) {
+    numbers += kernels.elementsFor(elements(shape));
+    if (!hasBatchAxis(member)) again += 2 * kernels.elementsFor(elements(shape));
+  }
   let read = 0; // the request as it was read
   for (const { member, tensor } of tensorsIn(operation.request, values)) {
     read += tensor.data.length;
     if (hasBatchAxis(member)) numbers += kernels.elementsFor(tensor.data.length);
-    else if (member.dims.length === 2) numbers += kernels.elementsForFactor(tensor.shape[0], tensor.shape[1]);
+    else {
+      const [rows, columns] = tensor.shape;
+      const panels = isFactor(member) ? kernels.elementsForFactor(rows, columns) : 0;
+      numbers += panels;
+      again += panels + tensor.data.length;
+    }
   }
   const text = longestText(segmentsOf(operation.answer, answerOf(request, planned(request, wanted))));
-  return { wanted, numbers, text, bytes: (numbers + read) * arrayOf[dtype].BYTES_PER_ELEMENT + text };
+  const { BYTES_PER_ELEMENT: size } = arrayOf[dtype];
+  return { wanted, numbers, text, bytes: (numbers + read) * size + text, bytesOfBlock: again * size };
+}
+
+/** Is the tensor a matrix that activations are multiplied with? A bias is none. */
+function isFactor({ dims }: TensorMember): boolean {
+  return dims.length === 2 && dims[1].text !== '1';
 }
 
 /** The tensors that are wanted, still without numbers. */
@@ -118,8 +135,12 @@ export function planned({ dtype }: Request, wanted: ReadonlyMap<string, Wanted>)
   return new Map([...wanted].map(([key, { shape }]) => [key, { shape, strides: [], data }]));
 }
 
-/** @throws Refusal work-too-large where a request needs more bytes than it may */
-export function refuseTooLarge({ bytes }: Need, limit: number): void {
+/**
+ * @param blocks that the request is cut into
+ * @throws Refusal work-too-large where a request needs more bytes than it may
+ */
+export function refuseTooLarge(need: Need, blocks: number, limit: number): void {
+  const bytes = need.bytes + (blocks - 1) * need.bytesOfBlock;
   if (bytes <= limit) return;
   const detail = `the tensors of this request, what is computed from them and the text of the answer can take ${bytes} bytes, but the limit is ${limit} bytes`;
   throw new Refusal('work-too-large', [{ pointer: '', detail }]);

@@ -24,7 +24,8 @@ export const errorsPlugin = fp(
       else done(new Problem('invalid-http', 'the request has no Host header'));
     });
     app.server.on('connect', (_request: IncomingMessage, socket: Socket) => {
-      socket.on('error', () => socket.destroy()); // from here on the socket is nobody else's
+      // From here on the socket is nobody else's.
+      socket.on('error', () => socket.destroy()).resume();
       refuseOnSocket('CONNECT', socket, app.log);
     });
   },
@@ -109,6 +110,9 @@ export function refuseMalformedHttp(logger: Logger) {
   };
 }
 
+/** How long a refused client may take to close the connection. */
+const LINGER_MS = 1000;
+
 function refuseOnSocket(code: string | undefined, socket: Socket, logger: Pick<Logger, 'info'>): void {
   if (!socket.writable) {
     socket.destroy();
@@ -135,6 +139,7 @@ function refuseOnSocket(code: string | undefined, socket: Socket, logger: Pick<L
     'connection: close',
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  setTimeout(() => socket.destroy(), LINGER_MS).unref(); // for a client that keeps its half of the connection
   logger.info({ reqId: id, status, code }, 'request refused');
 }
 

@@ -32,7 +32,8 @@ export function exampleOf(operation: Operation): Example {
       handedOver: 0,
     },
   );
-  if (!('ok' in outcome && outcome.ok)) throw new Error(`the example of ${operation.id} does not run`);
+  if (!('ok' in outcome)) throw new Error(`the example of ${operation.id} is too large`);
+  if (!outcome.ok) throw new Error(`the example of ${operation.id} does not run: ${outcome.faults[0].detail}`);
   const example = { request, answer: JSON.parse(Buffer.concat(outcome.body).toString()) };
   known.set(operation.id, example);
   return example;

@@ -97,7 +97,8 @@ const answerHeaders = {
   'x-request-id': { type: 'string', description: 'the id of the request: the one that was sent, or a new one' },
   'server-timing': {
     type: 'string',
-    description: 'milliseconds spent in queue, decode, compute and encode; how many of the weights were known',
+    description:
+      'milliseconds spent in queue, decode, compute and encode; the share of the weights sent to the worker so far that it knew',
   },
 };
 

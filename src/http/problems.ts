@@ -33,7 +33,8 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
   'invalid-http': {
     status: 400,
     title: 'Malformed HTTP request',
-    meaning: 'The bytes are not an HTTP request, or the address in it is not one.',
+    meaning:
+      'The bytes are not an HTTP/1.1 request: its form, its address, its Host or its method is wrong, or it broke off.',
     operation: false,
   },
   'invalid-json': {

@@ -19,18 +19,16 @@ export class KernelsUnavailable extends Error {
  */
 export function chooseKernels(choice: Choice): Build {
   if (choice !== 'auto') return load(choice);
-  const [wide, fma, simd] = (['wide', 'fma', 'simd'] as const).map(tryToLoad);
+  // The last one is loaded last, as it sets a flag for all of them.
+  const [simd, fma, wide] = (['simd', 'fma', 'wide'] as const).map(tryToLoad);
   // The same bits, and faster only where V8 makes the wider vectors of it: that depends on the processor, too.
-  if (wide && fma) {
-    if (isFaster(wide, fma)) return wide;
-    setRevectorization(false);
-  }
+  if (wide && fma && isFaster(wide, fma)) return wide;
+  setRevectorization(false);
   return fma ?? simd ?? reference;
 }
 
 /** A build that this runtime has, or undefined. */
 function tryToLoad(tier: Tier): Build | undefined {
-  if (tier === 'wide' && NODE < LEAST_WIDE) return undefined;
   try {
     return load(tier);
   } catch (error) {
@@ -45,6 +43,9 @@ const LEAST_WIDE = 26;
 
 function load(tier: Tier): Build {
   if (tier === 'scalar') return reference;
+  if (tier === 'wide' && NODE < LEAST_WIDE) {
+    throw new KernelsUnavailable(`KERNELS=wide needs Node ${LEAST_WIDE}, but this is ${process.version}`);
+  }
   if (tier === 'wide') setRevectorization(true);
   let build: Build;
   try {

@@ -92,7 +92,7 @@ interface PackedFactor extends Factor {
 }
 
 /** Panels of matrices that lie outside of the module, which outlive a request as long as the matrix does. */
-const packed = new WeakMap<Numbers, Map<string, Numbers>>();
+const packed = new WeakMap<Numbers, Map<string, Numbers | undefined>>();
 
 function kernelsOf(dtype: Dtype, arena: Arena): Kernels {
   const NumbersOfType = dtype === 'float64' ? Float64Array : Float32Array;
@@ -116,14 +116,15 @@ function kernelsOf(dtype: Dtype, arena: Arena): Kernels {
     const panels = allocate(roundUp(n) * k);
     if (data.buffer === arena.memory.buffer) pack(panels, matrix, transposed, width);
     else {
-      const ofData = packed.get(data) ?? new Map<string, Numbers>();
+      const ofData = packed.get(data) ?? new Map<string, Numbers | undefined>();
       packed.set(data, ofData);
       const key = `${offset} ${columns} ${transposed}`;
       const known = ofData.get(key);
       if (known) panels.set(known);
       else {
         pack(panels, matrix, transposed, width);
-        ofData.set(key, panels.slice());
+        // Many weights are used once: it is the second time that tells.
+        ofData.set(key, ofData.has(key) ? panels.slice() : undefined);
       }
     }
     return panels;

@@ -38,20 +38,21 @@ export function timeMajor(shape: Shape): number[] {
 const BLOCK = 8;
 
 /**
- * Turns the order of up to three axes around, from row-major to time-major or back: out[k, j, i] = data[i, j, k].
+ * Turns the order of up to three axes around, from row-major to time-major or back, for some of the last axis:
+ * out[k − from, j, i] = data[i, j, k] for from ≤ k < to.
  *
  * @param shape of `data`, whose last axis is contiguous; `out` has the reverse shape
  */
-export function reverseAxes(out: Numbers, data: Numbers, shape: Shape): void {
+export function reverseAxes(out: Numbers, data: Numbers, shape: Shape, from = 0, to = shape[shape.length - 1]): void {
   const [a, b, c] = shape.length === 3 ? shape : [shape[0], 1, shape[1] ?? 1];
   for (let j = 0; j < b; j++) {
     for (let i0 = 0; i0 < a; i0 += BLOCK) {
       const i1 = Math.min(i0 + BLOCK, a);
-      for (let k0 = 0; k0 < c; k0 += BLOCK) {
-        const k1 = Math.min(k0 + BLOCK, c);
+      for (let k0 = from; k0 < to; k0 += BLOCK) {
+        const k1 = Math.min(k0 + BLOCK, to);
         for (let i = i0; i < i1; i++) {
           const row = (i * b + j) * c;
-          for (let k = k0; k < k1; k++) out[(k * b + j) * a + i] = data[row + k];
+          for (let k = k0; k < k1; k++) out[((k - from) * b + j) * a + i] = data[row + k];
         }
       }
     }
@@ -63,25 +64,10 @@ export function reverseAxes(out: Numbers, data: Numbers, shape: Shape): void {
  * index: out[i − from, j, k] = tensor[i, j, k].
  */
 export function rowMajorRange(out: Numbers, { shape, strides, data }: Tensor, from: number, to: number): void {
-  if (strides.at(-1) === 1) {
-    const row = elements(shape.slice(1));
-    out.set(data.subarray(from * row, to * row));
-    return;
-  }
-  // Time-major: the first axis is contiguous.
-  const [n, m, T] = shape.length === 3 ? shape : [shape[0], 1, shape[1]];
-  for (let j = 0; j < m; j++) {
-    for (let i0 = from; i0 < to; i0 += BLOCK) {
-      const i1 = Math.min(i0 + BLOCK, to);
-      for (let k0 = 0; k0 < T; k0 += BLOCK) {
-        const k1 = Math.min(k0 + BLOCK, T);
-        for (let i = i0; i < i1; i++) {
-          const line = ((i - from) * m + j) * T;
-          for (let k = k0; k < k1; k++) out[line + k] = data[(k * m + j) * n + i];
-        }
-      }
-    }
-  }
+  const isRowMajor = strides.at(-1) === 1;
+  const row = elements(shape.slice(1));
+  if (isRowMajor) out.set(data.subarray(from * row, to * row));
+  else reverseAxes(out, data, shape.toReversed(), from, to); // time-major: the first axis is contiguous
 }
 
 /** The index [i, j, …] of the element at `position` in the data of a time-major or row-major tensor. */
