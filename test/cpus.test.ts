@@ -39,6 +39,11 @@ describe('the CPUs that the process may use', () => {
     expect(usableCpus(machine({ ...files, 'sys/fs/cgroup/a/b/cpu.max': 'max 100000' }))).toBe(1);
   });
 
+  it('are found where the name of the group holds a colon', () => {
+    const files = { 'proc/self/cgroup': '0::/a.slice:cri:b', 'sys/fs/cgroup/a.slice:cri:b/cpu.max': '100000 100000' };
+    expect(usableCpus(machine(files))).toBe(1);
+  });
+
   it('follow the older kind of control groups, too', () => {
     const files = {
       'proc/self/cgroup': '4:memory:/c\n3:cpu,cpuacct:/c',

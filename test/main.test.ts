@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -47,6 +48,27 @@ describe('the process', () => {
     });
     expect(status).toBe(1);
     expect(stderr).toMatch(/^unroll cannot start: KERNELS=fma cannot be used in Node v20\..*\n$/);
+  });
+
+  it.skipIf(Number.parseInt(process.versions.node, 10) >= 26)(
+    'does not start with the wide kernels before Node 26',
+    () => {
+      const { status, stderr } = spawnSync(process.execPath, [MAIN], {
+        env: { ...process.env, PORT: '0', KERNELS: 'wide' },
+        encoding: 'utf8',
+      });
+      expect(status).toBe(1);
+      expect(stderr).toMatch(/^unroll cannot start: KERNELS=wide needs Node 26, but this is v\d+\..*\n$/);
+    },
+  );
+
+  it('ends when it is told to, though a refused client keeps its connection', async () => {
+    const { url, stop } = await started();
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.write('CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n');
+    await once(socket, 'data');
+    expect(await stop()).toBe(0);
+    socket.destroy();
   });
 
   it('does not start on a port that is taken, and says so', async () => {

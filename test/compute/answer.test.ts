@@ -19,6 +19,16 @@ describe('the work of a request', () => {
     expect(ask('rnnForward', request('rnnForward'), bytes).ok).toBe(true);
   });
 
+  it('is refused for what its blocks need again, too: weights and gradients for each of them', () => {
+    const large = { n_x: 64, n_a: 256, n_y: 2, m: 64, T_x: 4, T_da: 4 };
+    const body = tensorsFor(operationCalled('lstmBackward').request, large, numbersFrom(1), choices);
+    const [{ detail }] = refusal('lstmBackward', body, 1).faults;
+    const asked = Number(/can take (\d+) bytes/.exec(detail)?.[1]);
+    const gradients = 8 * 4 * 256 * (64 + 256); // bytes of dWf, dWi, dWc and dWo
+    expect(asked).toBeGreaterThan(8 * gradients); // of 4 blocks, where they are computed and where they are joined
+    expect(ask('lstmBackward', body, asked).ok).toBe(true);
+  });
+
   it('is refused when a short request asks for a huge answer', () => {
     const [m, n_a, T_x] = [2000, 2000, 2000];
     const huge = {

@@ -154,6 +154,15 @@ describe('many requests at once', () => {
     expect(ended.filter((name) => name === 'large')).toHaveLength(3);
     await pool.close();
   });
+
+  it('of which two are large: the second one is begun when the first has all its parts', async () => {
+    const pool = await startPool({ workers: 1 });
+    const body = requestFor('lstmForward', { n_x: 64, n_a: 128, n_y: 5, m: 32, T_x: 64 }, 1);
+    const [first, second] = await Promise.all([run(pool, 'lstmForward', body), run(pool, 'lstmForward', body)]);
+    const { decode = 0, compute = 0 } = first.timings;
+    expect(second.timings.queue).toBeGreaterThan(decode + compute);
+    await pool.close();
+  });
 });
 
 describe('a worker that fails', () => {
