@@ -23,7 +23,7 @@ import {
   type PieceTask,
   piecesOf,
 } from './parts.js';
-import { answerOf, examine, keyOf, needOf, type Request, refuseTooLarge, reserve } from './workspace.js';
+import { answerOf, examine, needOf, type Request, refuseTooLarge, reserve } from './workspace.js';
 
 const byId = new Map(operations.map((operation) => [operation.id, operation]));
 
@@ -93,13 +93,12 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large {
     const workspace = reserve(kernels[request.dtype], request, need);
     lap('compute');
 
-    const { computed } = workspace;
     operation.run(kernels[request.dtype], workspace.request, workspace.answer, workspace.scratch);
-    refuseNonFinite(firstNonFinite(computed, operation.time));
+    refuseNonFinite(firstNonFinite(workspace.computed, operation.time));
     lap('encode');
 
-    const tensors = new Map(computed.map((one) => [keyOf(one), one.tensor]));
-    const text = writeSegments(segmentsOf(operation.answer, answerOf(request, tensors)), codec);
+    const segments = segmentsOf(operation.answer, answerOf(request, workspace.tensors));
+    const text = writeSegments(segments, codec);
     lap('encode');
     return { ...report(), ok: true, body: [text] };
   } catch (error) {

@@ -139,7 +139,7 @@ export function contributionsOf(computed: readonly Computed[], cuts: readonly Cu
 /** A piece of the answer, ready to be written as soon as what the blocks have added to its cuts is joined. */
 export type PieceTask = readonly (Segment | JoinedCut)[];
 
-export interface JoinedCut extends Cut {
+interface JoinedCut extends Cut {
   readonly contributions: readonly Tensor[];
 }
 

@@ -67,17 +67,17 @@ export function requests(tasks: readonly Task[]): Moved<Reply[]> {
 }
 
 export function block(task: BlockTask): Moved<BlockResult> {
-  try {
-    return moved(computeBlock(machinery(), task));
-  } finally {
-    discard(task);
-    giveBack();
-  }
+  return part(computeBlock, task);
 }
 
 export function piece(task: PieceTask): Moved<PieceResult> {
+  return part(writePiece, task);
+}
+
+/** Part of a large request, whose memory nobody needs afterwards. */
+function part<T, R extends object>(work: (machinery: Machinery, task: T) => R, task: T): Moved<R> {
   try {
-    return moved(writePiece(machinery(), task));
+    return moved(work(machinery(), task));
   } finally {
     discard(task);
     giveBack();

@@ -46,6 +46,8 @@ export interface Workspace {
   readonly scratch: Values;
   /** In the order they are checked for numbers that are not finite. */
   readonly computed: readonly Computed[];
+  /** The same by key. */
+  readonly tensors: ReadonlyMap<string, Tensor>;
 }
 
 /** What one request takes, known from its letters before anything is computed. */
@@ -86,12 +88,14 @@ export function examine(build: Build, operation: Operation, values: Values): { r
   return { request, need };
 }
 
-/** All that the need of a request follows from: its members, their shapes and the options. */
+/** All that the need of a request follows from: its members, their shapes and its choices. */
 function shapesIn(values: Values): string {
   let text = '';
   for (const name in values) {
     const value = values[name];
-    if (typeof value !== 'object') text += `${name}=${value} `;
+    if (typeof value === 'string') text += `${name}=${value} `;
+    else if (typeof value !== 'object')
+      continue; // a number says how to compute, not how much
     else if (Array.isArray(value.shape)) text += `${name}(${value.shape}) `;
     else text += `${name}{${shapesIn(value as Values)}} `;
   }
@@ -160,6 +164,7 @@ export function reserve(kernels: Kernels, request: Request, { wanted, numbers }:
     answer: fill(arranged, operation.answer, tensors),
     scratch: fill(arranged, operation.scratch, tensors),
     computed: [...wanted].map(([key, one]) => ({ ...one, tensor: tensors.get(key) as Tensor })),
+    tensors,
   };
 }
 
@@ -179,7 +184,7 @@ function exists({ operation, values }: Request, name: string): boolean {
 }
 
 /** One name with one shape is one tensor. */
-export function keyOf({ name, shape }: { name: string; shape: Shape }): string {
+function keyOf({ name, shape }: { name: string; shape: Shape }): string {
   return `${name} ${shape.join(' ')}`;
 }
 

@@ -1,4 +1,4 @@
-import type { Dtype, Numbers } from '../tensor/tensor.js';
+import { arrayOf, type Dtype, type Numbers } from '../tensor/tensor.js';
 import type { Build, Factor, Kernels, LstmGateGradients, LstmGates, Matrix, Rows } from './kernels.js';
 
 /**
@@ -16,7 +16,7 @@ export const reference: Build = {
 function plain(dtype: Dtype): Kernels {
   return {
     dtype,
-    reserve: () => (length) => (dtype === 'float32' ? new Float32Array(length) : new Float64Array(length)),
+    reserve: () => (length) => new arrayOf[dtype](length),
     elementsFor: (length) => length,
     elementsForFactor: () => 0,
     factor: (matrix) => ({ matrix }),

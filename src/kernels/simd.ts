@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { Dtype, Numbers } from '../tensor/tensor.js';
+import { arrayOf, type Dtype, type Numbers } from '../tensor/tensor.js';
 import type { Build, Factor, Kernels, Matrix, Rows, Tier } from './kernels.js';
 import { fillRows } from './reference.js';
 
@@ -95,7 +95,7 @@ interface PackedFactor extends Factor {
 const packed = new WeakMap<Numbers, Map<string, Numbers | undefined>>();
 
 function kernelsOf(dtype: Dtype, arena: Arena): Kernels {
-  const NumbersOfType = dtype === 'float64' ? Float64Array : Float32Array;
+  const NumbersOfType = arrayOf[dtype];
   const BYTES = NumbersOfType.BYTES_PER_ELEMENT;
   /** Numbers in the row of a panel. */
   const width = PANEL / BYTES;

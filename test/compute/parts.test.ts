@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { answer, type Large } from '../../src/compute/answer.js';
 import { firstNonFinite } from '../../src/compute/non-finite.js';
 import { blockBounds, type Cut } from '../../src/compute/parts.js';
-import { answerOf, keyOf, needOf, type Request, reserve } from '../../src/compute/workspace.js';
+import { answerOf, needOf, type Request, reserve } from '../../src/compute/workspace.js';
 import { readJson } from '../../src/tensor/json-reader.js';
 import { segmentsOf, writeSegments } from '../../src/tensor/json-writer.js';
 import type { Fault } from '../../src/tensor/refusal.js';
@@ -45,11 +45,11 @@ function unsplit(id: string, body: object): { text: string } | { fault: Fault } 
   const request = read(id, body);
   const { operation, dtype } = request;
   const kernels = machinery.kernels[dtype];
-  const { request: values, answer, scratch, computed } = reserve(kernels, request, needOf(machinery.kernels, request));
+  const workspace = reserve(kernels, request, needOf(machinery.kernels, request));
+  const { request: values, answer, scratch, computed, tensors } = workspace;
   operation.run(kernels, values, answer, scratch);
   const found = firstNonFinite(computed, operation.time);
   if (found) return { fault: found.fault };
-  const tensors = new Map(computed.map((one) => [keyOf(one), one.tensor]));
   const segments = segmentsOf(operation.answer, answerOf(request, tensors));
   return { text: Buffer.from(writeSegments(segments, codec)).toString() };
 }

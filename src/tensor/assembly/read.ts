@@ -20,7 +20,7 @@ const COUNTS: usize = memory.data(64, 16); // of the elements of each open array
  * two floats, to tell. test/tensor/json-codec.test.ts counts them.
  */
 export const HARD: usize = memory.data(8192, 16);
-export const MOST_HARD: i32 = 1024;
+const MOST_HARD: i32 = 1024;
 
 let hardCount: i32 = 0;
 /** Set by a number that this reader cannot round. */
