@@ -1,16 +1,22 @@
 import { pino } from 'pino';
+import { Ledger } from '../src/compute/ledger.js';
+import { loadConfig } from '../src/config.js';
 import { buildApp } from '../src/http/app.js';
 
 /** The OpenAPI document as the service gives it out, as text; no worker is started for it. */
 export async function documentText(): Promise<string> {
   const pool = {
     tier: 'scalar' as const,
-    run: () => Promise.reject(new Error('not here')),
+    memory: Ledger.create(0, 0),
+    begin: () => {
+      throw new Error('not here');
+    },
     isReady: () => false,
+    stats: () => ({ waiting: 0, running: 0, workers: 0, alive: 0, busy: 0, restarts: 0, bytes: 0, bytesLimit: 0 }),
     close: async () => {},
   };
   const app = await buildApp({
-    config: { BODY_LIMIT: 1, REQUEST_TIMEOUT: 1 },
+    config: loadConfig({}),
     pool,
     logger: pino({ level: 'silent' }),
   });

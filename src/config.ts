@@ -2,6 +2,7 @@ import envSchema from 'env-schema';
 import Type, { type Static } from 'typebox';
 import { usableCpus } from './cpus.js';
 import { CHOICES } from './kernels/choose.js';
+import { usableMemory } from './memory.js';
 
 /** Every environment variable the service reads. The table in the README is checked against it. */
 export const configSchema = Type.Object({
@@ -42,9 +43,22 @@ export const configSchema = Type.Object({
     description:
       'Bytes of weights that each worker keeps, already read, for the requests that bring the same ones again; 0 keeps none.',
   }),
+  FLOPS_LIMIT: Type.Integer({
+    default: 1e13,
+    minimum: 1,
+    maximum: Number.MAX_SAFE_INTEGER,
+    description: 'Multiplications and additions that one request may ask for.',
+  }),
+  MEMORY_LIMIT: Type.Integer({
+    default: Math.floor(usableMemory() / 2),
+    minimum: 1024 * 1024,
+    maximum: Number.MAX_SAFE_INTEGER,
+    description: 'Bytes that all requests together may take: bodies, what is computed from them, and answers.',
+  }),
   QUEUE_LIMIT: Type.Integer({
     default: 256,
     minimum: 0,
+    maximum: 1_000_000,
     description: 'Requests that may wait for a worker; more are refused.',
   }),
   REQUEST_TIMEOUT: Type.Integer({
@@ -52,6 +66,26 @@ export const configSchema = Type.Object({
     minimum: 1,
     maximum: 2 ** 31 - 1,
     description: 'Milliseconds in which a request must have arrived, body included.',
+  }),
+  IDLE_TIMEOUT: Type.Integer({
+    default: 15_000,
+    minimum: 1,
+    maximum: 2 ** 31 - 1,
+    description:
+      'Milliseconds that a client may let pass without a byte while its request comes or its answer goes; then the connection is cut.',
+  }),
+  DEADLINE: Type.Integer({
+    default: 60_000,
+    minimum: 1,
+    maximum: 2 ** 31 - 1,
+    description:
+      'Milliseconds in which an answer must be ready, the queue included, unless the request has `x-deadline-ms`.',
+  }),
+  DEADLINE_LIMIT: Type.Integer({
+    default: 600_000,
+    minimum: 1,
+    maximum: 2 ** 31 - 1,
+    description: 'The most that `x-deadline-ms` may ask for.',
   }),
   DRAIN_LIMIT: Type.Integer({
     default: 25_000,

@@ -32,7 +32,9 @@ async function main(): Promise<void> {
     {
       workers: config.WORKERS,
       queueLimit: config.QUEUE_LIMIT,
+      memoryLimit: config.MEMORY_LIMIT,
       workLimit: config.WORK_LIMIT,
+      flopsLimit: config.FLOPS_LIMIT,
       weightsLimit: config.WEIGHTS_LIMIT,
       kernels: config.KERNELS,
     },

@@ -29,7 +29,14 @@ export function askWith(
 ): Outcome {
   const text = typeof request === 'string' ? request : JSON.stringify(request);
   const body = new TextEncoder().encode(text);
-  const first = answer(machinery, { operation, body, workLimit, handedOver: 0 });
+  const first = answer(machinery, {
+    operation,
+    body,
+    slot: 0,
+    workLimit,
+    flopsLimit: Number.POSITIVE_INFINITY,
+    handedOver: 0,
+  });
   if ('ok' in first) return first;
 
   const { blocks, pieces, time, ...report } = first;

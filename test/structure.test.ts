@@ -20,7 +20,7 @@ const ARROWS: Record<string, readonly string[]> = {
 };
 
 /** Packages that only one folder may know. */
-const OWNERS: Record<string, string> = { fastify: 'http', '@fastify/': 'http', piscina: 'compute', 'env-schema': '.' };
+const OWNERS: Record<string, string> = { fastify: 'http', '@fastify/': 'http', 'env-schema': '.' };
 
 const folderOf = (file: string) => file.split('/').slice(0, -1)[0] ?? '.';
 const importsOf = (file: string) =>

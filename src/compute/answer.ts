@@ -4,12 +4,13 @@ import { operations } from '../operations/operations.js';
 import type { JsonCodec } from '../tensor/json-codec.js';
 import { readJson } from '../tensor/json-reader.js';
 import { type Segment, segmentsOf, writeSegments } from '../tensor/json-writer.js';
-import { Refusal } from '../tensor/refusal.js';
+import { type Fault, Refusal } from '../tensor/refusal.js';
 import type { Dims } from '../tensor/shapes.js';
 import { hasBatchAxis } from '../tensor/signature.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { Ledger } from './ledger.js';
 import { firstNonFinite, type NonFinite, refuseNonFinite } from './non-finite.js';
-import { now, type Outcome, type Report, type Task, type Timings } from './outcome.js';
+import { MOST_READ, now, type Outcome, type Report, type Task, type Timings } from './outcome.js';
 import type { Parameters } from './parameters.js';
 import {
   blockBounds,
@@ -23,7 +24,7 @@ import {
   type PieceTask,
   piecesOf,
 } from './parts.js';
-import { answerOf, examine, needOf, type Request, refuseTooLarge, reserve } from './workspace.js';
+import { answerOf, examine, needOf, type Request, refuseTooLarge, refuseTooMuchWork, reserve } from './workspace.js';
 
 const byId = new Map(operations.map((operation) => [operation.id, operation]));
 
@@ -34,6 +35,8 @@ export interface Machinery {
   readonly codec?: JsonCodec | undefined;
   /** Absent: weights are read each time. */
   readonly parameters?: Parameters | undefined;
+  /** Absent: nobody counts the memory. */
+  readonly ledger?: Ledger | undefined;
 }
 
 /** A large request that has been read and checked: any thread can compute its blocks, and then write its pieces. */
@@ -64,10 +67,12 @@ export type PieceResult = { readonly text: Uint8Array<ArrayBuffer> } | { readonl
  * Everything a caller can get wrong comes back as an outcome; only faults of the service itself are thrown.
  */
 export function answer(machinery: Machinery, task: Task): Outcome | Large {
-  const { kernels, codec, parameters } = machinery;
+  const { kernels, codec, parameters, ledger } = machinery;
+  const { body, slot } = task;
   const operation = operationCalled(task.operation);
   const timings: Timings = { queue: now() - task.handedOver };
   let dims: Dims = {};
+  let flops: number | undefined;
   let start = now();
   let stage: 'decode' | 'compute' | 'encode' = 'decode';
   const lap = (next: typeof stage) => {
@@ -76,14 +81,22 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large {
     start = end;
     stage = next;
   };
-  const report = (): Report => ({ timings, dims, weightsKnown: parameters?.hitRate });
+  const take = (bytes: number): void => {
+    if (ledger && !ledger.take(slot, bytes)) throw new Overloaded(bytes, ledger);
+  };
+  const report = (): Report => ({ timings, dims, flops, weightsKnown: parameters?.hitRate });
 
   try {
-    const values = readJson(task.body, operation.request, codec, parameters);
+    take(MOST_READ * body.length);
+    const values = readJson(body, operation.request, codec, parameters);
     const { request, need } = examine(kernels, operation, values);
     dims = request.dims;
+    flops = operation.flops(dims);
+    refuseTooMuchWork(flops, task.flopsLimit);
     const bounds = blockBounds(request);
-    refuseTooLarge(need, bounds.length - 1, task.workLimit);
+    const bytes = need.bytes + (bounds.length - 2) * need.bytesOfBlock;
+    refuseTooLarge(bytes, task.workLimit);
+    take(body.length + bytes);
     if (isLarge(request, need)) {
       const pieces = piecesOf(request, need);
       const blocks = blockTasks(request, bounds, cutsIn(pieces));
@@ -102,9 +115,21 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large {
     lap('encode');
     return { ...report(), ok: true, body: [text] };
   } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
+    if (!(error instanceof Refusal || error instanceof Overloaded)) throw error;
     lap(stage);
     return { ...report(), ok: false, code: error.code, faults: error.faults };
+  }
+}
+
+/** The memory that other requests have is missing. */
+class Overloaded extends Error {
+  readonly code = 'overloaded';
+  readonly faults: readonly Fault[];
+
+  constructor(bytes: number, { used, limit }: Ledger) {
+    const detail = `the request needs ${bytes} bytes, but of the ${limit} that all requests may take together ${used} are taken`;
+    super(detail);
+    this.faults = [{ pointer: '', detail }];
   }
 }
 
@@ -133,9 +158,9 @@ export function computeBlock(
   return { contributions: nonFinite ? [] : contributionsOf(workspace.computed, cuts), nonFinite };
 }
 
-export function writePiece({ codec }: Machinery, task: PieceTask): PieceResult {
+export function writePiece({ codec }: Machinery, { items }: PieceTask): PieceResult {
   const segments: Segment[] = [];
-  for (const item of task) {
+  for (const item of items) {
     if (typeof item === 'string' || 'tensor' in item) segments.push(item);
     else {
       const rows = joinedOf(item);

@@ -5,8 +5,11 @@ import type { Dims } from '../tensor/shapes.js';
 export interface Task {
   readonly operation: string;
   readonly body: Uint8Array<ArrayBuffer>;
-  /** Bytes that the tensors of the request may take. */
+  /** Of the request in the ledger. */
+  readonly slot: number;
+  /** Bytes that the tensors of the request may take, and multiplications and additions that it may ask for. */
   readonly workLimit: number;
+  readonly flopsLimit: number;
   /** When the task was handed to the pool: milliseconds since the epoch, with fractions. */
   readonly handedOver: number;
 }
@@ -24,6 +27,8 @@ export interface Report {
   readonly timings: Timings;
   /** The letters of the request, as far as they were read. */
   readonly dims: Dims;
+  /** Multiplications and additions that it takes, once they are known. */
+  readonly flops?: number | undefined;
   /** Of all weights that this worker was sent so far, the share that it had read before. */
   readonly weightsKnown?: number | undefined;
 }
@@ -34,8 +39,11 @@ export interface Report {
 export type Outcome = Report &
   (
     | { readonly ok: true; readonly body: readonly Uint8Array<ArrayBuffer>[] }
-    | { readonly ok: false; readonly code: RefusalCode; readonly faults: readonly Fault[] }
+    | { readonly ok: false; readonly code: RefusalCode | 'overloaded'; readonly faults: readonly Fault[] }
   );
+
+/** Bytes that reading takes for each byte of a body, at most: its copy, and a number of eight for two of text. */
+export const MOST_READ = 5;
 
 /** Milliseconds since the epoch, with fractions: comparable between threads. */
 export function now(): number {

@@ -137,7 +137,9 @@ export function contributionsOf(computed: readonly Computed[], cuts: readonly Cu
 }
 
 /** A piece of the answer, ready to be written as soon as what the blocks have added to its cuts is joined. */
-export type PieceTask = readonly (Segment | JoinedCut)[];
+export interface PieceTask {
+  readonly items: readonly (Segment | JoinedCut)[];
+}
 
 interface JoinedCut extends Cut {
   readonly contributions: readonly Tensor[];
@@ -149,13 +151,13 @@ export function pieceTasks(
   ofBlocks: readonly (readonly Tensor[])[],
 ): PieceTask[] {
   let next = 0;
-  return pieces.map((items) =>
-    items.map((item) => {
+  return pieces.map((items) => ({
+    items: items.map((item) => {
       if (!isCut(item)) return item;
       const at = next++;
       return { ...item, contributions: ofBlocks.map((block) => block[at]) };
     }),
-  );
+  }));
 }
 
 /** A cut as it is written: the examples of all blocks, or the sum over the blocks in their order. */

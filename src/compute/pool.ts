@@ -1,35 +1,70 @@
-import { Piscina } from 'piscina';
 import { type Choice, chooseKernels } from '../kernels/choose.js';
 import type { Tier } from '../kernels/kernels.js';
 import type { BlockResult, Large, PieceResult } from './answer.js';
+import { Ledger, Stopped } from './ledger.js';
 import { earliest, type NonFinite } from './non-finite.js';
 import { now, type Outcome, type Report, type Task } from './outcome.js';
 import { pieceTasks } from './parts.js';
+import { isSmall, type Job, Queue, SMALL_BYTES } from './queue.js';
+import { type Thread, ThreadDied, Threads } from './threads.js';
 import { buffersIn, discard } from './transfer.js';
-import type { Reply, WorkerData } from './worker.js';
+import type { Reply, ToWorker, WorkerData } from './worker.js';
 
 /** The main thread's side of the workers. */
 export interface Pool {
   /** The build of the kernels that the workers compute with. */
   readonly tier: Tier;
+  /** The memory that requests take: bodies, what is computed from them, answers. */
+  readonly memory: Pick<Ledger, 'used' | 'limit' | 'exchange' | 'charge'>;
   /**
    * Runs an operation on a body. The body's memory moves to a worker: the caller has it no longer.
    *
-   * @throws QueueFull when as many requests wait already as may
+   * @param deadline when the answer must be there: milliseconds since the epoch
+   * @throws Refused when the pool cannot take it, DeadlineExceeded when it is too late already
    */
-  run(operation: string, body: Uint8Array<ArrayBuffer>): Promise<Outcome>;
+  begin(operation: string, body: Uint8Array<ArrayBuffer>, deadline: number): Run;
   /** Can it take work? */
   isReady(): boolean;
+  stats(): PoolStats;
   /** Ends the threads. A request that is still running fails: wait for it first. */
   close(): Promise<void>;
+}
+
+/** A request in the pool. */
+export interface Run {
+  /**
+   * @throws DeadlineExceeded at its deadline, Stopped when it is cancelled, and whatever made it fail; the workers may
+   *   then be busy with it for a moment longer
+   */
+  readonly outcome: Promise<Outcome>;
+  /** Nobody wants the answer any more: frees its place in the queue, or stops what is computed for it. */
+  cancel(): void;
+}
+
+export interface PoolStats {
+  /** Requests that wait for a worker, and all that are in the pool beside them. */
+  readonly waiting: number;
+  readonly running: number;
+  /** Worker threads: as many as there should be, those that can compute, those that do, and how many were replaced. */
+  readonly workers: number;
+  readonly alive: number;
+  readonly busy: number;
+  readonly restarts: number;
+  /** Of the memory budget. */
+  readonly bytes: number;
+  readonly bytesLimit: number;
 }
 
 export interface PoolOptions {
   readonly workers: number;
   /** Requests that may wait for a worker. */
   readonly queueLimit: number;
+  /** Bytes that all requests together may take. */
+  readonly memoryLimit: number;
   /** Bytes that the tensors of one request may take. */
   readonly workLimit: number;
+  /** Multiplications and additions that one request may ask for. */
+  readonly flopsLimit: number;
   /** Bytes of weights that each worker keeps for the requests that bring them again. */
   readonly weightsLimit: number;
   readonly kernels: Choice;
@@ -37,176 +72,227 @@ export interface PoolOptions {
   readonly workerFile?: URL;
 }
 
-/** As many requests wait already as may. */
-export class QueueFull extends Error {
-  readonly limit: number;
+/** The pool does not take a request, now. */
+export class Refused extends Error {
+  readonly code: 'queue-full' | 'overloaded';
+  /** Seconds after which another try makes sense. */
+  readonly retryAfter: number;
 
-  constructor(limit: number) {
-    super(`${limit} requests are waiting already`);
-    this.limit = limit;
+  constructor(code: Refused['code'], message: string, retryAfter: number) {
+    super(message);
+    this.code = code;
+    this.retryAfter = retryAfter;
   }
 }
 
-/** Requests with bodies up to this size share messages: the way to a worker and back costs as much as they do. */
-const SMALL_BYTES = 16 * 1024;
-/** Bodies in one message, in bytes. */
-const MESSAGE_BYTES = 64 * 1024;
-
-/** Something for a worker to do. */
-interface Job {
-  /** The function of worker.ts. */
-  readonly name: 'requests' | 'block' | 'piece';
-  /** Its argument; for `requests` one element of it. */
-  readonly task: unknown;
-  /** Of the body of a request. */
-  readonly bytes: number;
-  /** When it came, beside the others. */
-  readonly order: number;
-  resolve(result: unknown): void;
-  reject(error: Error): void;
+export class DeadlineExceeded extends Error {
+  override readonly name = 'DeadlineExceeded';
 }
+
+/** How long a worker may go on with a request that nobody wants; then its thread is ended. */
+const REACTION_MS = 500;
+/** How long one message of small requests may take. They are done in milliseconds: longer, and the thread hangs. */
+const SMALL_LIMIT_MS = 5000;
 
 /**
  * Chooses the kernels, starts the workers and resolves when all of them can compute.
  *
  * @throws KernelsUnavailable where the kernels that are asked for cannot be used here
- * @param onFault told of a worker that died outside a request; the pool replaces it by itself
+ * @param onFault told of a worker that died; the pool replaces it by itself
  */
 export async function createPool(options: PoolOptions, onFault: (error: Error) => void): Promise<Pool> {
-  const { workers, queueLimit, workLimit, weightsLimit, kernels } = options;
+  const { workers, queueLimit, memoryLimit, workLimit, flopsLimit, weightsLimit, kernels } = options;
   const { workerFile = new URL('./worker.js', import.meta.url) } = options;
   const { tier } = chooseKernels(kernels);
-  const piscina = new Piscina({
-    filename: workerFile.href,
-    minThreads: workers,
-    maxThreads: workers,
-    idleTimeout: Number.POSITIVE_INFINITY,
-    workerData: { tier, weightsLimit } satisfies WorkerData,
-  });
-  piscina.on('error', onFault);
-  // One task for each worker: done when all have loaded their code.
-  await Promise.all(Array.from({ length: workers }, () => piscina.run(undefined, { name: 'ready' })));
-  let open = true;
-  let begun = 0; // requests running or waiting
-
+  const ledger = Ledger.create(workers + queueLimit, memoryLimit);
   const queue = new Queue();
-  let busy = 0; // workers
+  /** What each busy thread is busy with. */
+  const underway = new Map<Thread, readonly Job[]>();
+  let requests = 0; // in the pool
   let isFlushing = false;
+  let gathering: NodeJS.Timeout | undefined;
+  let requestMs = 10; // what a worker takes for a request, on average of the last ones
 
-  const enqueue = (name: Job['name'], task: unknown, bytes = 0): Promise<unknown> =>
-    new Promise((resolve, reject) => {
-      queue.add({ name, task, bytes, resolve, reject });
-      flushSoon();
-    });
-
+  const threads = await Threads.start({
+    count: workers,
+    file: workerFile,
+    workerData: { tier, weightsLimit, ledger: ledger.buffer } satisfies WorkerData,
+    onFree: () => flushSoon(),
+    onDeath: onFault,
+  });
   /** At the end of this turn of the event loop: what has arrived in it travels together, and what an answer led to is there. */
-  const flushSoon = (): void => {
+  function flushSoon(): void {
     if (!isFlushing) setImmediate(flush);
     isFlushing = true;
-  };
+  }
 
-  const flush = (): void => {
+  function flush(): void {
     isFlushing = false;
-    while (busy < workers) {
+    clearTimeout(gathering);
+    for (let thread = threads.free; thread; thread = threads.free) {
       const jobs = queue.take();
-      if (jobs.length === 0) return;
-      void send(jobs);
+      if (jobs.length === 0) {
+        if (queue.wait < Number.POSITIVE_INFINITY) gathering = setTimeout(flush, queue.wait);
+        return;
+      }
+      void send(thread, jobs);
     }
-  };
+  }
 
-  const send = async (jobs: readonly Job[]): Promise<void> => {
-    const [{ name, task }] = jobs;
-    const message = name === 'requests' ? jobs.map((job) => job.task) : task;
-    busy++;
+  async function send(thread: Thread, jobs: readonly Job[]): Promise<void> {
+    const [first] = jobs;
+    // Small bodies are copied: if the thread dies, those of requests that it had not begun go to another one.
+    const transfer = isSmall(first) ? [] : buffersIn(first.task);
+    const task = first.name === 'requests' ? jobs.map((job) => job.task) : first.task;
+    const watch = isSmall(first) ? setTimeout(() => thread.end(), SMALL_LIMIT_MS) : undefined;
+    underway.set(thread, jobs);
     try {
-      const result = await piscina.run(message, { name, transferList: buffersIn(message) });
-      if (name === 'requests') for (const [i, job] of jobs.entries()) job.resolve(result[i]);
-      else jobs[0].resolve(result);
+      const result = await thread.run({ name: first.name, task } as ToWorker, transfer);
+      if (first.name === 'requests') for (const [i, job] of jobs.entries()) job.resolve((result as Reply[])[i]);
+      else first.resolve(result);
     } catch (error) {
-      for (const job of jobs) job.reject(error as Error);
+      for (const job of jobs) failOrRepeat(job, error as Error);
     } finally {
-      busy--;
+      clearTimeout(watch);
+      underway.delete(thread);
       queue.isDone(jobs);
       flushSoon();
     }
-  };
+  }
+
+  function failOrRepeat(job: Job, error: Error): void {
+    const wasBegun = !isSmall(job) || ledger.isRunning(job.slot);
+    if (!(error instanceof ThreadDied) || wasBegun || job.wasLost) job.reject(error);
+    else queue.add({ ...job, wasLost: true });
+  }
+
+  /** Takes the request out of the queue, tells the workers, and ends the threads that do not react. */
+  function stop(slot: number): void {
+    ledger.stop(slot);
+    for (const job of queue.remove(slot)) job.reject(new Stopped());
+    const concerned = [...underway].filter(([, jobs]) => jobs.some((job) => job.slot === slot));
+    if (concerned.length === 0) return;
+    setTimeout(() => {
+      for (const [thread, jobs] of concerned) {
+        const goesOn = underway.get(thread) === jobs && ledger.isRunning(slot);
+        if (goesOn) void thread.end();
+      }
+    }, REACTION_MS);
+  }
+
+  function retryAfter(): number {
+    return Math.min(Math.max(1, Math.ceil((requests * requestMs) / workers / 1000)), 60);
+  }
+
+  /** The way of one request through the workers. */
+  async function work(slot: number, task: Task): Promise<Outcome> {
+    const order = task.handedOver;
+    const enqueue: Enqueue = (name, task, bytes = 0) =>
+      new Promise((resolve, reject) => {
+        const since = performance.now();
+        queue.add({ name, task, slot, order, bytes, since, wasLost: false, resolve, reject });
+        flushSoon();
+      });
+    /** Resolves, or throws, when no worker has any of them. */
+    const all: All = async (jobs) => {
+      for (const job of jobs) job.catch(() => stop(slot)); // the others are not wanted either
+      const results = await Promise.allSettled(jobs);
+      const failed = results.find((result) => result.status === 'rejected' && !(result.reason instanceof Stopped));
+      const stopped = results.find((result) => result.status === 'rejected');
+      if (failed ?? stopped) throw ((failed ?? stopped) as PromiseRejectedResult).reason;
+      return results.map((result) => (result as PromiseFulfilledResult<unknown>).value);
+    };
+    const reply = (await enqueue('requests', task, task.body.length)) as Reply;
+    if ('failure' in reply) throw new Error(reply.failure);
+    return 'ok' in reply ? reply : finish(reply, slot, enqueue, all);
+  }
 
   return {
     tier,
-    async run(operation, body) {
-      if (begun >= workers + queueLimit) throw new QueueFull(queueLimit);
-      begun++;
-      try {
-        const task: Task = { operation, body, workLimit, handedOver: now() };
-        const reply = (await enqueue('requests', task, body.length)) as Reply;
-        if ('failure' in reply) throw new Error(reply.failure);
-        return 'ok' in reply ? reply : await finish(reply, enqueue);
-      } finally {
-        begun--;
+    memory: ledger,
+    begin(operation, body, deadline) {
+      const handedOver = now();
+      if (handedOver >= deadline) throw new DeadlineExceeded();
+      if (threads.alive === 0 && threads.isFailing) {
+        throw new Refused('overloaded', 'no worker is alive: they end as soon as they begin', 5);
       }
+      const slot = ledger.open();
+      if (slot === undefined) {
+        const detail = `${requests} requests are running or waiting, and at most ${workers} may run and ${queueLimit} wait`;
+        throw new Refused('queue-full', detail, retryAfter());
+      }
+      requests++;
+      const task: Task = {
+        operation,
+        body: ownMemory(body),
+        slot,
+        // The body itself is there twice: here, and where the worker reads it.
+        workLimit: Math.min(workLimit, ledger.limit - 2 * body.length),
+        flopsLimit,
+        handedOver,
+      };
+      const worked = work(slot, task).finally(() => {
+        ledger.close(slot);
+        requests--;
+      });
+      worked.then(({ timings: { decode = 0, compute = 0, encode = 0 } }) => {
+        requestMs += (decode + compute + encode - requestMs) / 16;
+      }, ignore);
+
+      let giveUp: (error: Error) => void = ignore;
+      const outcome = new Promise<Outcome>((resolve, reject) => {
+        giveUp = (error) => {
+          stop(slot);
+          reject(error);
+          worked.then((late) => late.ok && discard(late.body), ignore);
+        };
+        worked.then(resolve, reject);
+      });
+      const timer = setTimeout(() => giveUp(new DeadlineExceeded()), Math.ceil(deadline - handedOver));
+      const settle = () => {
+        clearTimeout(timer);
+        giveUp = ignore;
+      };
+      outcome.then(settle, settle);
+      worked.then(settle, settle);
+      return { outcome, cancel: () => giveUp(new Stopped()) };
     },
-    isReady: () => open && piscina.threads.length > 0,
-    async close() {
-      open = false;
-      await piscina.destroy();
-    },
+    isReady: () => threads.alive > 0,
+    stats: () => ({
+      waiting: queue.requests,
+      running: requests - queue.requests,
+      workers,
+      alive: threads.alive,
+      busy: threads.busy,
+      restarts: threads.restarts,
+      bytes: ledger.used,
+      bytesLimit: ledger.limit,
+    }),
+    close: () => threads.close(),
   };
 }
 
-/** What waits for a worker, in the order it came; parts of requests that have begun go first. */
-class Queue {
-  readonly #parts: Job[] = [];
-  readonly #small: Job[] = [];
-  readonly #others: Job[] = [];
-  #smallBytes = 0;
-  #smallUnderway = 0; // messages
-  #count = 0;
+const ignore = (): void => {};
 
-  add(job: Omit<Job, 'order'>): void {
-    const queued = { ...job, order: this.#count++ };
-    if (job.name !== 'requests') this.#parts.push(queued);
-    else if (job.bytes > SMALL_BYTES) this.#others.push(queued);
-    else {
-      this.#small.push(queued);
-      this.#smallBytes += job.bytes;
-    }
-  }
-
-  /**
-   * The jobs of the next message, or none. While a message of small requests is underway, the next ones gather until
-   * they fill another one.
-   */
-  take(): readonly Job[] {
-    const [part, small, other] = [this.#parts[0], this.#small[0], this.#others[0]];
-    if (part) return this.#parts.splice(0, 1);
-    const isSmallReady = small && (this.#smallUnderway === 0 || this.#smallBytes >= MESSAGE_BYTES);
-    if (isSmallReady && !(other && other.order < small.order)) return this.#takeSmall();
-    return other ? this.#others.splice(0, 1) : [];
-  }
-
-  #takeSmall(): readonly Job[] {
-    let count = 0;
-    let bytes = 0;
-    do bytes += this.#small[count++].bytes;
-    while (count < this.#small.length && bytes + this.#small[count].bytes <= MESSAGE_BYTES);
-    this.#smallBytes -= bytes;
-    this.#smallUnderway++;
-    return this.#small.splice(0, count);
-  }
-
-  isDone([first]: readonly Job[]): void {
-    if (first.name === 'requests' && first.bytes <= SMALL_BYTES) this.#smallUnderway--;
-  }
+/** A small body is copied on its way, with all of the memory that it lies in. */
+function ownMemory(body: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return body.length <= SMALL_BYTES && body.buffer.byteLength > body.length ? body.slice() : body;
 }
+
+type Enqueue = (name: Job['name'], task: unknown, bytes?: number) => Promise<unknown>;
+type All = (jobs: readonly Promise<unknown>[]) => Promise<unknown[]>;
 
 /** A large request from its first part on: its blocks, then the pieces of its answer, by all workers that are free. */
 async function finish(
   { blocks, pieces, time, ...report }: Large,
-  enqueue: (name: 'block' | 'piece', task: unknown) => Promise<unknown>,
+  slot: number,
+  enqueue: Enqueue,
+  all: All,
 ): Promise<Outcome> {
   const { timings } = report;
   const start = now();
-  const results = (await Promise.all(blocks.map((block) => enqueue('block', block)))) as BlockResult[];
+  const computing = blocks.map((task) => enqueue('block', { ...task, slot }));
+  const results = (await all(computing)) as BlockResult[];
   const computed = now();
   timings.compute = computed - start;
   const nonFinite = earliest(
@@ -218,11 +304,9 @@ async function finish(
     return refused(report, nonFinite);
   }
 
-  const tasks = pieceTasks(
-    pieces,
-    results.map(({ contributions }) => contributions),
-  );
-  const written = (await Promise.all(tasks.map((task) => enqueue('piece', task)))) as PieceResult[];
+  const contributions = results.map((result) => result.contributions);
+  const writing = pieceTasks(pieces, contributions).map((task) => enqueue('piece', { ...task, slot }));
+  const written = (await all(writing)) as PieceResult[];
   timings.encode = now() - computed;
   const body: Uint8Array<ArrayBuffer>[] = [];
   for (const piece of written) {

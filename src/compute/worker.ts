@@ -1,22 +1,16 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { move, transferableSymbol, valueSymbol, workerData } from 'piscina';
+import { parentPort, workerData } from 'node:worker_threads';
 import { chooseKernels } from '../kernels/choose.js';
 import type { Tier } from '../kernels/kernels.js';
+import { watched } from '../kernels/watched.js';
 import { loadJsonCodec } from '../tensor/json-codec.js';
-import {
-  answer,
-  type BlockResult,
-  type BlockTask,
-  computeBlock,
-  type Large,
-  type Machinery,
-  type PieceResult,
-  writePiece,
-} from './answer.js';
+import { answer, type BlockTask, computeBlock, type Large, type Machinery, writePiece } from './answer.js';
+import { Ledger, Stopped } from './ledger.js';
 import type { Outcome, Task } from './outcome.js';
 import { Parameters } from './parameters.js';
 import type { PieceTask } from './parts.js';
+import type { FromThread } from './threads.js';
 import { buffersIn, discard } from './transfer.js';
 
 /** What the pool hands to each of its threads. */
@@ -25,75 +19,85 @@ export interface WorkerData {
   readonly tier: Tier;
   /** Bytes of weights to keep. */
   readonly weightsLimit: number;
+  readonly ledger: SharedArrayBuffer;
 }
 
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
+/** What a worker is told to do: requests that travel together, or a part of a large one. */
+export type ToWorker =
+  | { readonly name: 'requests'; readonly task: readonly Task[] }
+  | { readonly name: 'block'; readonly task: BlockTask & Slot }
+  | { readonly name: 'piece'; readonly task: PieceTask & Slot };
 
-let loaded: Machinery | undefined;
-
-/** Loaded when it is first needed: a thread that replaces one that died is not asked whether it is ready. */
-function machinery(): Machinery {
-  const { tier, weightsLimit } = workerData as WorkerData;
-  loaded ??= {
-    kernels: chooseKernels(tier),
-    codec: loadJsonCodec(),
-    parameters: new Parameters(weightsLimit),
-  };
-  return loaded;
-}
-
-/** Called once in each thread at the start: done when it can compute. */
-export function ready(): void {
-  machinery();
+interface Slot {
+  readonly slot: number;
 }
 
 /** What one of several requests that came together has given: an exception is its own alone. */
 export type Reply = Outcome | Large | { readonly failure: string };
 
-export function requests(tasks: readonly Task[]): Moved<Reply[]> {
-  return moved(
-    tasks.map((task) => {
-      try {
-        return answer(machinery(), task);
-      } catch (error) {
-        return { failure: (error as Error).stack ?? String(error) };
-      } finally {
-        discard(task);
-        giveBack();
-      }
-    }),
-  );
+const { tier, weightsLimit, ledger: shared } = workerData as WorkerData;
+const ledger = new Ledger(shared);
+let slot = 0; // of the request that is worked on
+
+/** Called every few milliseconds of work. */
+function checkpoint(): void {
+  if (ledger.isStopped(slot)) throw new Stopped();
 }
 
-export function block(task: BlockTask): Moved<BlockResult> {
-  return part(computeBlock, task);
-}
+const machinery: Machinery = {
+  kernels: watched(chooseKernels(tier), checkpoint),
+  codec: loadJsonCodec(checkpoint),
+  parameters: new Parameters(weightsLimit),
+  ledger,
+};
 
-export function piece(task: PieceTask): Moved<PieceResult> {
-  return part(writePiece, task);
-}
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
 
-/** Part of a large request, whose memory nobody needs afterwards. */
-function part<T, R extends object>(work: (machinery: Machinery, task: T) => R, task: T): Moved<R> {
+function work({ name, task }: ToWorker): FromThread {
   try {
-    return moved(work(machinery(), task));
+    if (name === 'requests') return { result: task.map(reply) };
+    return { result: name === 'block' ? within(task, computeBlock) : within(task, writePiece) };
+  } catch (error) {
+    return { failure: textOf(error) };
+  }
+}
+
+function reply(task: Task): Reply {
+  try {
+    return within(task, answer);
+  } catch (error) {
+    return { failure: textOf(error) };
+  }
+}
+
+/** Does something for a request, whose memory nobody needs afterwards. */
+function within<T extends Slot, R>(task: T, act: (machinery: Machinery, task: T) => R): R {
+  slot = task.slot;
+  ledger.begin(slot);
+  try {
+    checkpoint();
+    return act(machinery, task);
   } finally {
+    ledger.end(slot);
     discard(task);
     giveBack();
   }
 }
 
-/** A value on its way to the main thread. Its memory is moved, not copied. */
-type Moved<T> = ReturnType<typeof move> & { readonly [valueSymbol]?: T };
-
-function moved<T extends object>(value: T): Moved<T> {
-  return move({ [transferableSymbol]: buffersIn(value), [valueSymbol]: value }) as Moved<T>;
-}
-
 /** Large memory goes back to the system at once: an idle thread would not come round to collecting it. */
 function giveBack(): void {
-  const { kernels, codec } = machinery();
+  const { kernels, codec } = machinery;
   const [ofKernels, ofCodec] = [kernels.release(), codec?.release()];
   if (ofKernels || ofCodec) collectGarbage();
 }
+
+function textOf(error: unknown): string {
+  return (error as Error).stack ?? String(error);
+}
+
+parentPort?.on('message', (message: ToWorker) => {
+  const reply = work(message);
+  parentPort?.postMessage(reply, buffersIn(reply));
+});
+parentPort?.postMessage('ready' satisfies FromThread);

@@ -140,13 +140,19 @@ export function planned({ dtype }: Request, wanted: ReadonlyMap<string, Wanted>)
 }
 
 /**
- * @param blocks that the request is cut into
- * @throws Refusal work-too-large where a request needs more bytes than it may
+ * @param bytes that the request takes, with what its blocks need again
+ * @throws Refusal work-too-large where they are more than it may take
  */
-export function refuseTooLarge(need: Need, blocks: number, limit: number): void {
-  const bytes = need.bytes + (blocks - 1) * need.bytesOfBlock;
+export function refuseTooLarge(bytes: number, limit: number): void {
   if (bytes <= limit) return;
   const detail = `the tensors of this request, what is computed from them and the text of the answer can take ${bytes} bytes, but the limit is ${limit} bytes`;
+  throw new Refusal('work-too-large', [{ pointer: '', detail }]);
+}
+
+/** @throws Refusal work-too-large where a request asks for more arithmetic than it may */
+export function refuseTooMuchWork(flops: number, limit: number): void {
+  if (flops <= limit) return;
+  const detail = `this request takes ${flops} multiplications and additions, but the limit is ${limit}`;
   throw new Refusal('work-too-large', [{ pointer: '', detail }]);
 }
 

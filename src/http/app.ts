@@ -1,20 +1,23 @@
-import { randomUUID } from 'node:crypto';
 import { type FastifyInstance, type FastifyServerOptions, fastify, LogController } from 'fastify';
 import Negotiator from 'negotiator';
 import type { Logger } from 'pino';
+import { MOST_READ } from '../compute/outcome.js';
 import type { Pool } from '../compute/pool.js';
 import type { Config } from '../config.js';
 import { bodyPlugin } from './body.js';
+import { deadlinePlugin } from './deadline.js';
 import { errorsPlugin, refuseBadPath, refuseMalformedHttp } from './errors.js';
 import { lifecyclePlugin } from './lifecycle.js';
 import { openapiPlugin } from './openapi.js';
 import { Problem } from './problems.js';
+import { requestId } from './request-id.js';
 import { aboutRoutes } from './routes/about.js';
 import { computeRoutes } from './routes/compute.js';
 import { healthRoutes } from './routes/health.js';
+import { slowClientsPlugin } from './slow-clients.js';
 
 export interface AppOptions {
-  readonly config: Pick<Config, 'BODY_LIMIT' | 'REQUEST_TIMEOUT'>;
+  readonly config: Pick<Config, 'BODY_LIMIT' | 'REQUEST_TIMEOUT' | 'IDLE_TIMEOUT' | 'DEADLINE' | 'DEADLINE_LIMIT'>;
   readonly pool: Pool;
   readonly logger: Logger;
 }
@@ -36,7 +39,7 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     requestIdHeader: false,
-    genReqId: ({ headers }) => wellFormedId(headers['x-request-id']) ?? randomUUID(),
+    genReqId: ({ headers }) => requestId(headers),
     return503OnClosing: false, // while it drains, the lifecycle plugin answers
     requestTimeout: config.REQUEST_TIMEOUT,
     // Node exchanges the two limits where that of the headers is the longer one.
@@ -51,8 +54,6 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
     frameworkErrors: refuseBadPath,
   }) as unknown as FastifyInstance;
 
-  // A client that closes its half of the connection is answered all the same; Node has no option for it.
-  Object.assign(app.server, { httpAllowHalfOpen: true });
   app.decorateReply('stages', undefined);
   app.decorateReply('weightsKnown', undefined);
   app.decorateReply('logged', undefined);
@@ -91,7 +92,11 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
     if (!request.routeOptions.config.computes || takesJson(accept)) done();
     else done(new Problem('not-acceptable', `the service answers application/json, but Accept is ${accept}`));
   });
-  await app.register(bodyPlugin, { limit: config.BODY_LIMIT });
+  await app.register(deadlinePlugin, config);
+  await app.register(slowClientsPlugin, { limit: config.IDLE_TIMEOUT });
+  // A body must leave room for what it says.
+  const bodyLimit = Math.min(config.BODY_LIMIT, Math.floor(pool.memory.limit / (1 + MOST_READ)));
+  await app.register(bodyPlugin, { limit: bodyLimit, memory: pool.memory });
   await app.register(openapiPlugin);
   await app.register(aboutRoutes, { pool });
   await app.register(healthRoutes, { pool });
@@ -104,9 +109,4 @@ function takesJson(accept: string): boolean {
   if (accept === '*/*' || accept === 'application/json') return true; // what nearly all clients send
   const types = accept.replace(/;(?!\s*q=)[^;,]*/gi, '');
   return new Negotiator({ headers: { accept: types } }).mediaType(['application/json']) !== undefined;
-}
-
-/** A caller's id is taken over if it can stand in a header and a log line as it is. */
-function wellFormedId(id: string | string[] | undefined): string | undefined {
-  return typeof id === 'string' && /^[\w.:+/=-]{1,128}$/.test(id) ? id : undefined;
 }

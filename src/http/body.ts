@@ -1,14 +1,32 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
+import type { Pool } from '../compute/pool.js';
+import { Hold } from './hold.js';
 import { Problem } from './problems.js';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The memory that its bytes take in this thread. */
+    hold: Hold;
+  }
+}
 
 /**
  * Takes bodies as bytes, each in memory of its own, so that it can be moved to a worker. Nothing here looks at
  * what the bytes say.
  */
 export const bodyPlugin = fp(
-  async (app: FastifyInstance, { limit }: { limit: number }) => {
+  async (app: FastifyInstance, { limit, memory }: { limit: number; memory: Pool['memory'] }) => {
+    app.decorateRequest('hold');
+    app.addHook('onRequest', (request, _reply, done) => {
+      if (request.routeOptions.config.computes) {
+        const hold = new Hold(memory);
+        request.hold = hold;
+        request.onOver.push(() => hold.become(0));
+      }
+      done();
+    });
     // A client that asks before it sends is told at once that its body is too large.
     app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
       if (!(Number(request.headers['content-length']) > limit)) {
@@ -25,7 +43,7 @@ export const bodyPlugin = fp(
     app.removeAllContentTypeParsers();
     app.addContentTypeParser('application/json', (request: FastifyRequest, payload: IncomingMessage) => {
       checkEncoding(request);
-      return collect(request, payload, limit);
+      return collect(request, payload, limit, memory);
     });
   },
   { name: 'body' },
@@ -49,36 +67,63 @@ const FIRST_BYTES = 64 * 1024;
 
 /**
  * All bytes of the payload in one piece of memory, which doubles as it fills where no length is announced. A body
- * over the limit is refused as soon as that is known; the error handler reads the rest of it.
+ * over the limit, or for which there is no memory at the moment, is refused as soon as that is known; the error handler
+ * reads the rest of it.
  */
-function collect(request: FastifyRequest, payload: IncomingMessage, limit: number): Promise<Uint8Array<ArrayBuffer>> {
-  const announced = request.headers['content-length'];
+function collect(
+  { headers, hold }: FastifyRequest,
+  payload: IncomingMessage,
+  limit: number,
+  memory: Pool['memory'],
+): Promise<Uint8Array<ArrayBuffer>> {
+  const announced = headers['content-length'];
   if (Number(announced) > limit) throw tooLarge(`${announced} bytes`, limit);
-  let bytes = new Uint8Array(Math.min(Number(announced ?? FIRST_BYTES), BELIEVED_BYTES));
+  const first = Number(announced ?? FIRST_BYTES);
+  if (!hold.grow(first)) throw overloaded(first, memory);
+  let bytes = new Uint8Array(Math.min(first, BELIEVED_BYTES));
   let length = 0;
   return new Promise((resolve, reject) => {
+    function refuse(problem: Problem): void {
+      payload.off('data', take);
+      bytes = new Uint8Array(0);
+      hold.become(0);
+      reject(problem);
+    }
     function take(chunk: Uint8Array): void {
-      const end = length + chunk.length;
-      if (end > limit) {
-        payload.off('data', take);
-        reject(tooLarge(`more than ${limit} bytes`, limit));
+      const problem = makeRoom(length + chunk.length);
+      if (problem) {
+        refuse(problem);
         return;
       }
-      if (end > bytes.length) {
-        const larger = new Uint8Array(Number(announced ?? Math.min(Math.max(2 * bytes.length, end), limit)));
-        larger.set(bytes.subarray(0, length));
-        bytes = larger;
-      }
       bytes.set(chunk, length);
-      length = end;
+      length += chunk.length;
+    }
+    function makeRoom(end: number): Problem | undefined {
+      if (end > limit) return tooLarge(`more than ${limit} bytes`, limit);
+      if (end <= bytes.length) return undefined;
+      const size = Number(announced ?? Math.min(Math.max(2 * bytes.length, end), limit));
+      if (!hold.grow(size)) return overloaded(size, memory);
+      const larger = new Uint8Array(size);
+      larger.set(bytes.subarray(0, length));
+      bytes = larger;
+      return undefined;
     }
     // Events rather than `for await`, which costs a small request more than all else that is done with its body.
     payload.on('data', take);
     payload.once('end', () => resolve(bytes.subarray(0, length)));
     payload.once('error', reject);
+    // The connection's, when no byte has come for a while (slow-clients.ts).
+    payload.once('timeout', () => {
+      refuse(new Problem('request-timeout', 'the body has stopped coming', [], { connection: 'close' }));
+    });
   });
 }
 
 function tooLarge(size: string, limit: number): Problem {
   return new Problem('payload-too-large', `the body has ${size}, but the limit is ${limit} bytes`);
+}
+
+function overloaded(bytes: number, { used, limit }: Pool['memory']): Problem {
+  const detail = `the body takes ${bytes} bytes, but of the ${limit} that all requests may take together ${used} are taken`;
+  return new Problem('overloaded', detail);
 }

@@ -10,7 +10,8 @@ import { PROBLEM_TYPE, Problem, problemBody, problemKinds } from './problems.js'
 export const errorsPlugin = fp(
   async (app: FastifyInstance) => {
     app.setErrorHandler(async (error: FastifyError | Problem, request, reply) => {
-      await readRest(request.raw);
+      const isSlow = error instanceof Problem && error.code === 'request-timeout';
+      if (!isSlow) await readRest(request.raw);
       // Fastify asks a QUERY for its content type, whether or not anything takes it.
       const isQuery = error.code === 'FST_ERR_ROUTE_MISSING_CONTENT_TYPE';
       return sendError(isQuery ? nothingHere(app, request) : error, request, reply);
@@ -113,7 +114,7 @@ export function refuseMalformedHttp(logger: Logger) {
 /** How long a refused client may take to close the connection. */
 const LINGER_MS = 1000;
 
-function refuseOnSocket(code: string | undefined, socket: Socket, logger: Pick<Logger, 'info'>): void {
+export function refuseOnSocket(code: string | undefined, socket: Socket, logger: Pick<Logger, 'info'>): void {
   if (!socket.writable) {
     socket.destroy();
     return;

@@ -28,6 +28,8 @@ export function exampleOf(operation: Operation): Example {
     {
       operation: operation.id,
       body,
+      slot: 0,
+      flopsLimit: Number.POSITIVE_INFINITY,
       workLimit: Number.POSITIVE_INFINITY,
       handedOver: 0,
     },

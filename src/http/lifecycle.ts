@@ -13,6 +13,10 @@ declare module 'fastify' {
     drain(limit: number): Promise<void>;
     readonly isDraining: () => boolean;
   }
+  interface FastifyRequest {
+    /** What to do when it is over: answered, or its client has left. For routes that compute. */
+    onOver: (() => void)[];
+  }
   interface FastifyContextConfig {
     /** Does the route compute? Such routes are refused while the service drains, and waited for. */
     computes?: boolean;
@@ -33,8 +37,8 @@ export const lifecyclePlugin = fp(
     const isIdle = () => running.size === 0 && arriving.size === 0;
 
     function forget(request: FastifyRequest): void {
-      arriving.delete(request);
-      running.delete(request);
+      if (!arriving.delete(request) && !running.delete(request)) return;
+      for (const act of request.onOver) act();
       if (isIdle()) waiting?.();
     }
 
@@ -47,6 +51,7 @@ export const lifecyclePlugin = fp(
       });
     }
 
+    app.decorateRequest('onOver');
     app.decorate('isDraining', () => draining);
     app.decorate('drain', async (limit: number) => {
       draining = true;
@@ -64,6 +69,7 @@ export const lifecyclePlugin = fp(
       if (!request.routeOptions.config.computes) return done();
       if (draining) return done(new Problem('draining', 'the service is stopping and takes nothing new'));
       arriving.add(request);
+      request.onOver = [];
       forgetAllWhenClosed(request.raw.socket);
       done();
     });

@@ -5,8 +5,10 @@ import fp from 'fastify-plugin';
 import type { TSchema } from 'typebox';
 import type { Operation } from '../operations/operation.js';
 import { operations } from '../operations/operations.js';
+import { DEADLINE_HEADER } from './deadline.js';
 import { exampleOf } from './examples.js';
 import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds, problemSchema } from './problems.js';
+import { REQUEST_ID } from './request-id.js';
 import { groupSchema, ref } from './schema.js';
 import { VERSION } from './version.js';
 
@@ -78,6 +80,7 @@ export function operationSchema(operation: Operation): FastifySchema {
     tags: [tag],
     summary,
     description,
+    headers: requestHeaders,
     body: ref(request.name),
     response: {
       200: {
@@ -92,6 +95,23 @@ export function operationSchema(operation: Operation): FastifySchema {
     },
   };
 }
+
+const requestHeaders = {
+  type: 'object',
+  properties: {
+    [DEADLINE_HEADER]: {
+      type: 'integer',
+      minimum: 1,
+      description:
+        'milliseconds in which the answer must be ready, the time in the queue included; absent: as the service is configured',
+    },
+    'x-request-id': {
+      type: 'string',
+      pattern: REQUEST_ID.source,
+      description: 'an id for the request, which comes back and is in the log; absent: the service makes one',
+    },
+  },
+};
 
 const answerHeaders = {
   'x-request-id': { type: 'string', description: 'the id of the request: the one that was sent, or a new one' },

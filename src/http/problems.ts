@@ -13,6 +13,7 @@ type HttpCode =
   | 'headers-too-large'
   | 'queue-full'
   | 'internal'
+  | 'deadline-exceeded'
   | 'draining'
   | 'overloaded';
 
@@ -70,7 +71,8 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
   'request-timeout': {
     status: 408,
     title: 'The request came too slowly',
-    meaning: 'The request was not complete within REQUEST_TIMEOUT milliseconds.',
+    meaning:
+      'The request was not complete within REQUEST_TIMEOUT milliseconds, or no byte of it came for IDLE_TIMEOUT milliseconds.',
     operation: true,
   },
   'payload-too-large': {
@@ -83,7 +85,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     status: 413,
     title: 'The request asks for too much',
     meaning:
-      'The tensors of the request, what is computed from them and the text of the answer take more memory than one request may (WORK_LIMIT); both are named.',
+      'The tensors of the request, what is computed from them and the text of the answer take more memory than one request may (WORK_LIMIT, MEMORY_LIMIT), or computing them more arithmetic (FLOPS_LIMIT); the limit and the asked amount are named.',
     operation: true,
   },
   'unsupported-media-type': {
@@ -140,10 +142,18 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
   },
   overloaded: {
     status: 503,
-    title: 'The service cannot take work',
-    meaning: 'No worker is alive at the moment; they are being replaced. Try again after Retry-After seconds.',
+    title: 'The service cannot take the request now',
+    meaning:
+      'The memory that all requests may take together (MEMORY_LIMIT) is taken by others, or no worker is alive at the moment. Try again after Retry-After seconds.',
     retryAfter: 1,
-    operation: false,
+    operation: true,
+  },
+  'deadline-exceeded': {
+    status: 504,
+    title: 'The answer was not ready in time',
+    meaning:
+      'The time that the caller allows (the header x-deadline-ms) or the service (DEADLINE) has passed, in the queue or in the work, which was stopped.',
+    operation: true,
   },
 };
 
@@ -158,7 +168,7 @@ export class Problem extends Error {
     this.code = code;
     this.faults = faults;
     const { retryAfter } = problemKinds[code];
-    this.headers = retryAfter === undefined ? headers : { ...headers, 'retry-after': String(retryAfter) };
+    this.headers = retryAfter === undefined ? headers : { 'retry-after': String(retryAfter), ...headers };
   }
 }
 

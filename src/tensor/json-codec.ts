@@ -17,6 +17,9 @@ import {
  * everything else it gives no answer, and the plain reader and writer do the work, and the explaining.
  */
 export interface JsonCodec {
+  /** Called by whoever reads and writes, every few milliseconds: throws where the work is to be given up. */
+  checkpoint(): void;
+
   /** Takes a body in, and the type that its numbers are read to. What was read from the last one is void. */
   open(body: Buffer, dtype: Dtype): void;
 
@@ -60,12 +63,12 @@ const MOST_RANK = 8;
 /** What a request may leave behind: memory of a module cannot be given back but with the module. */
 const KEPT_BYTES = 32 * 2 ** 20;
 
-export function loadJsonCodec(): JsonCodec {
+export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
   const module = new WebAssembly.Module(readFileSync(BUILT));
   const powers = powersOfTen();
   // What was read stays while the answer is written: each has memory of its own.
-  const reading = new Instance(module, powers);
-  const writing = new Instance(module, powers);
+  const reading = new Instance(module, powers, checkpoint);
+  const writing = new Instance(module, powers, checkpoint);
   let body: Buffer = Buffer.alloc(0);
   let dtype: Dtype = 'float64';
   let text = 0; // address of the body
@@ -75,7 +78,10 @@ export function loadJsonCodec(): JsonCodec {
   const readHard = (data: Numbers, count: number): boolean => {
     const hard = new Uint32Array(reading.buffer, reading.exports.hardNumbers(), 2 * count);
     for (let i = 0; i < hard.length; i += 2) {
-      const value = readNumber({ bytes: body, at: hard[i] - text, pointer: '' }, dtype);
+      const value = readNumber(
+        { bytes: body, at: hard[i] - text, pointer: '', checkpoint, due: Number.POSITIVE_INFINITY },
+        dtype,
+      );
       if (!Number.isFinite(value)) return false;
       data[hard[i + 1]] = value;
     }
@@ -83,6 +89,8 @@ export function loadJsonCodec(): JsonCodec {
   };
 
   return {
+    checkpoint,
+
     open(bytes, numbers) {
       body = bytes;
       dtype = numbers;
@@ -130,6 +138,7 @@ export function loadJsonCodec(): JsonCodec {
       exports.beginArrays();
       let at = offset;
       for (let first = 0; first < shape[0]; first += rows) {
+        checkpoint();
         const behind = Math.min(first + rows, shape[0]);
         rowMajorRange(piece, tensor, first, behind);
         const count = (behind - first) * row;
@@ -155,18 +164,22 @@ export function loadJsonCodec(): JsonCodec {
 class Instance {
   readonly #module: WebAssembly.Module;
   readonly #powers: BigUint64Array;
+  readonly #checkpoint: () => void;
   #memory!: WebAssembly.Memory;
   exports!: Exports;
 
-  constructor(module: WebAssembly.Module, powers: BigUint64Array) {
+  constructor(module: WebAssembly.Module, powers: BigUint64Array, checkpoint: () => void) {
     this.#module = module;
     this.#powers = powers;
+    this.#checkpoint = checkpoint;
     this.#begin();
   }
 
   #begin(): void {
     this.#memory = new WebAssembly.Memory({ initial: 16, maximum: 65_536 });
-    const { exports } = new WebAssembly.Instance(this.#module, { env: { memory: this.#memory } });
+    const { exports } = new WebAssembly.Instance(this.#module, {
+      env: { memory: this.#memory, checkpoint: this.#checkpoint },
+    });
     this.exports = exports as unknown as Exports;
     new BigUint64Array(this.buffer, this.exports.powers(), this.#powers.length).set(this.#powers);
   }

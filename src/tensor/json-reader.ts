@@ -7,6 +7,7 @@ import {
   expect,
   expectEnd,
   hasNext,
+  pause,
   peek,
   peekKind,
   readNumber,
@@ -60,7 +61,7 @@ interface Found {
  *   unknown, missing, double or of the wrong type, else invalid-tensor with every tensor that is not one
  */
 export function readJson(bytes: Uint8Array, signature: GroupMember, codec?: JsonCodec, known?: KnownGroups): Values {
-  const scanner = scan(bytes);
+  const scanner = scan(bytes, codec?.checkpoint);
   const guess = guessDtype(scanner.bytes, signature);
   const read = readAs(guess, scanner, signature, codec, known);
   const { dtype = guess } = read.values;
@@ -87,6 +88,7 @@ function readAs(
   known: KnownGroups | undefined,
 ) {
   scanner.at = 0;
+  scanner.due = 0;
   codec?.open(scanner.bytes, dtype);
   const found: Found = { request: new Faults(), tensor: new Faults(), dtype, codec, known };
   const values = readGroup(scanner, signature, '', found) ?? {};
@@ -241,7 +243,7 @@ function readTensor(scanner: Scanner, member: TensorMember, pointer: string, fou
     return fast.tensor;
   }
   const checked = checkNestedArrays(scanner, found.dtype);
-  if (Array.isArray(checked)) return readNumbers(scanner.bytes, start, checked, found.dtype);
+  if (Array.isArray(checked)) return readNumbers(scanner, start, checked, found.dtype);
   found.tensor.add(pointer + checked.at, checked.detail(pointer));
   // The rest of the tensor must still be JSON.
   scanner.at = start;
@@ -307,12 +309,13 @@ function checkNestedArrays(scanner: Scanner, dtype: Dtype): number[] | Flaw {
 }
 
 /** The numbers of nested arrays that have been checked, in the order they are written. */
-function readNumbers(bytes: Buffer, start: number, shape: number[], dtype: Dtype): Tensor {
+function readNumbers(checked: Scanner, start: number, shape: number[], dtype: Dtype): Tensor {
   const data = new arrayOf[dtype](elements(shape));
-  const scanner = { bytes, at: start, pointer: '' };
+  const scanner = { ...checked, at: start, due: start };
   for (let i = 0; i < data.length; i++) {
-    while (!startsNumber(bytes[scanner.at])) scanner.at++;
+    while (!startsNumber(scanner.bytes[scanner.at])) scanner.at++;
     data[i] = readNumber(scanner, dtype);
+    pause(scanner);
   }
   return { shape, strides: rowMajor(shape), data };
 }

@@ -12,7 +12,14 @@ export interface Scanner {
   at: number;
   /** JSON pointer of the member being read, for syntax errors. */
   pointer: string;
+  /** Called now and then: throws where the text is not wanted any more. */
+  readonly checkpoint: () => void;
+  /** Offset at which it is called next. */
+  due: number;
 }
+
+/** From one checkpoint to the next: about a millisecond. */
+const CHECKPOINT_BYTES = 2 ** 16;
 
 /** The deepest nesting that is read. No member of any operation needs more than five levels. */
 export const MAX_DEPTH = 64;
@@ -29,8 +36,9 @@ const ZERO = 0x30;
 const NINE = 0x39;
 const BACKSLASH = 0x5c;
 
-export function scan(bytes: Uint8Array): Scanner {
-  const scanner = { bytes: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), at: 0, pointer: '' };
+export function scan(bytes: Uint8Array, checkpoint: () => void = () => {}): Scanner {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const scanner = { bytes: buffer, at: 0, pointer: '', checkpoint, due: CHECKPOINT_BYTES };
   if (bytes.length === 0) throw syntaxError(scanner, 0, 'the body is empty, where JSON is expected');
   if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
     throw syntaxError(scanner, 0, 'the body starts with a byte order mark, which JSON does not allow');
@@ -76,10 +84,18 @@ export function expect(scanner: Scanner, byte: number, expected: string): void {
 
 /** After a member or element: true and past the comma, or false and past the closing bracket. */
 export function hasNext(scanner: Scanner, close: number): boolean {
+  pause(scanner);
   const byte = peek(scanner);
   if (byte !== COMMA && byte !== close) throw unexpected(scanner, close === CLOSE_ARRAY ? '"," or "]"' : '"," or "}"');
   scanner.at++;
   return byte === COMMA;
+}
+
+/** Calls the checkpoint where it is due. */
+export function pause(scanner: Scanner): void {
+  if (scanner.at < scanner.due) return;
+  scanner.due = scanner.at + CHECKPOINT_BYTES;
+  scanner.checkpoint();
 }
 
 /** Only white space may be left. */

@@ -61,7 +61,14 @@ function inParts(id: string, body: object): { text: string } | { fault: Fault } 
 
 function partsOf(id: string, body: object): Large {
   const bytes = new TextEncoder().encode(JSON.stringify(body));
-  const result = answer(machinery, { operation: id, body: bytes, workLimit: Infinity, handedOver: 0 });
+  const result = answer(machinery, {
+    operation: id,
+    body: bytes,
+    slot: 0,
+    workLimit: Infinity,
+    flopsLimit: Infinity,
+    handedOver: 0,
+  });
   if ('ok' in result) throw new Error(`${id} is not large`);
   return result;
 }

@@ -1,22 +1,20 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { Outcome } from '../../src/compute/outcome.js';
-import { createPool, type Pool, type PoolOptions, QueueFull } from '../../src/compute/pool.js';
+import { now, type Outcome } from '../../src/compute/outcome.js';
+import { createPool, type Pool, type PoolOptions, Refused } from '../../src/compute/pool.js';
 import type { Dims } from '../../src/tensor/shapes.js';
 import { askWith, codec, textOf } from '../ask.js';
+import { WORKER, workerThat } from '../faulty-worker.js';
 import { builds } from '../kernels/builds.js';
 import { type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../values.js';
 
-const WORKER = new URL('../../dist/compute/worker.js', import.meta.url);
 const faults: Error[] = [];
 
 const startPool = (options: Partial<PoolOptions> = {}): Promise<Pool> => {
   const defaults = {
     workers: 2,
     queueLimit: 1000,
+    memoryLimit: 2 ** 32,
+    flopsLimit: 1e13,
     workLimit: 2 ** 30,
     weightsLimit: 2 ** 24,
     kernels: 'auto',
@@ -24,7 +22,8 @@ const startPool = (options: Partial<PoolOptions> = {}): Promise<Pool> => {
   return createPool({ ...defaults, workerFile: WORKER, ...options }, (error) => faults.push(error));
 };
 const bytes = (body: object) => new TextEncoder().encode(JSON.stringify(body));
-const run = (pool: Pool, id: string, body: object): Promise<Outcome> => pool.run(id, bytes(body));
+const run = async (pool: Pool, id: string, body: object): Promise<Outcome> =>
+  pool.begin(id, bytes(body), now() + 60_000).outcome;
 const requestFor = (id: string, dims: Dims, seed: number, way = 1): JsonObject => {
   const choices = { prediction: true, way, extras: true };
   return tensorsFor(operationCalled(id).request, dims, numbersFrom(seed, 0.2), choices);
@@ -135,7 +134,7 @@ describe('many requests at once', () => {
       'rejected',
       'rejected',
     ]);
-    expect(results[4]).toMatchObject({ reason: expect.any(QueueFull) });
+    expect(results[4]).toMatchObject({ reason: expect.any(Refused) });
     expect((await ask()).ok).toBe(true);
     await pool.close();
   });
@@ -166,17 +165,6 @@ describe('many requests at once', () => {
 });
 
 describe('a worker that fails', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'unroll-pool-'));
-  afterAll(() => rmSync(folder, { recursive: true }));
-  /** A worker that does something else for some messages: `code` sees `name` and `message`, and `real`. */
-  const workerThat = (code: string): URL => {
-    const file = join(folder, `worker-${Math.random()}.mjs`);
-    const functions = ['ready', 'requests', 'block', 'piece'].map((name) => {
-      return `export const ${name} = (message) => { const name = '${name}'; ${code}; return real.${name}(message); };`;
-    });
-    writeFileSync(file, [`import * as real from '${WORKER.href}';`, ...functions].join('\n'));
-    return pathToFileURL(file);
-  };
   let pool: Pool;
   afterEach(() => pool.close());
   const small = () => run(pool, 'rnnForward', requestFor('rnnForward', tiny, 1));
@@ -191,7 +179,7 @@ describe('a worker that fails', () => {
   });
 
   it('in a block fails for the request of the block alone', async () => {
-    const workerFile = workerThat(`if (name === 'block' && message.firstExample > 0) throw new Error('no more')`);
+    const workerFile = workerThat(`if (name === 'block' && task.firstExample > 0) throw new Error('no more')`);
     pool = await startPool({ workers: 2, workerFile });
     const results = await Promise.allSettled([small(), largeOne(), small()]);
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);

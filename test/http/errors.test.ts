@@ -1,11 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import supertest from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PROBLEM_TYPE, problemKinds } from '../../src/http/problems.js';
+import { workerThat } from '../faulty-worker.js';
 import { numbersFrom, operationCalled, tensorsFor } from '../values.js';
 import { type Started, start } from './start.js';
 
@@ -376,10 +373,6 @@ describe('what comes to the socket in an odd way', () => {
     expect(await raw(request + text)).toMatch(/^HTTP\/1.1 200 /);
   });
 
-  it('a client that has said all it will is answered', async () => {
-    expect(await raw(request, service.url, true)).toMatch(/^HTTP\/1.1 200 /);
-  });
-
   it('a client that breaks off a CONNECT harms nobody', async () => {
     const socket = connect(Number(new URL(service.url).port), '127.0.0.1');
     socket.write('CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n', () => socket.resetAndDestroy());
@@ -439,8 +432,8 @@ describe('under limits', () => {
 
   it('a fault of the service is told as 500 without a word of how', async () => {
     const failing = await start({ workers: 1 });
-    const { run } = failing.pool;
-    failing.pool.run = () => run('noSuchOperation', new Uint8Array(1));
+    const { begin } = failing.pool;
+    failing.pool.begin = (_, body, deadline) => begin('noSuchOperation', body, deadline);
     const answer = await supertest(failing.url).post(PATH).send(valid);
     expect(answer.status).toBe(500);
     expect(answer.body).toMatchObject({ code: 'internal', errors: [] });
@@ -450,35 +443,21 @@ describe('under limits', () => {
   });
 
   it('a worker that dies takes its own request with it, and is replaced', async () => {
-    // A worker that ends its thread when it is asked for what no signature knows, and is the real one otherwise.
-    const real = new URL('../../dist/compute/worker.js', import.meta.url).href;
-    const folder = mkdtempSync(join(tmpdir(), 'unroll-worker-'));
-    const file = join(folder, 'mortal.mjs');
-    writeFileSync(
-      file,
-      `import { block, piece, ready, requests as real } from '${real}';
-       export { block, piece, ready };
-       export const requests = (tasks) => (tasks[0].operation === 'die' ? process.exit(3) : real(tasks));`,
-    );
-    const mortal = await start({ workers: 1, workerFile: pathToFileURL(file) });
-    const { run } = mortal.pool;
-    mortal.pool.run = () => run('die', new Uint8Array(1));
+    const mortal = await start({ workers: 1, workerFile: workerThat(`if (operations[0] === 'die') process.exit(3)`) });
+    const { begin } = mortal.pool;
+    mortal.pool.begin = (_, body, deadline) => begin('die', body.slice(0, 0), deadline);
     expect((await supertest(mortal.url).post(PATH).send(valid)).body).toMatchObject({ status: 500, code: 'internal' });
-    mortal.pool.run = run;
+    mortal.pool.begin = begin;
     expect((await supertest(mortal.url).post(PATH).send(valid)).status).toBe(200);
     await mortal.stop();
-    rmSync(folder, { recursive: true });
   });
 });
 
 /** Everything that comes back for a text, until the service closes the connection. */
-function raw(text: string, url = service.url, thenEnd = false): Promise<string> {
+function raw(text: string, url = service.url): Promise<string> {
   return new Promise((resolve) => {
     let answer = '';
-    const socket = connect(Number(new URL(url).port), '127.0.0.1', () => {
-      socket.write(text);
-      if (thenEnd) socket.end();
-    });
+    const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text));
     socket.on('data', (chunk) => {
       answer += chunk;
     });

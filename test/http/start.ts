@@ -24,7 +24,11 @@ export interface Limits {
   readonly workLimit?: number;
   readonly weightsLimit?: number;
   readonly queueLimit?: number;
+  readonly memoryLimit?: number;
+  readonly flopsLimit?: number;
   readonly requestTimeout?: number;
+  readonly idleTimeout?: number;
+  readonly deadline?: number;
   readonly kernels?: Choice;
 }
 
@@ -38,14 +42,26 @@ export async function start(limits: Limits = {}): Promise<Started> {
     workLimit = 2 ** 28,
     weightsLimit = 2 ** 24,
     queueLimit = 64,
+    memoryLimit = 2 ** 31,
+    flopsLimit = 1e13,
     requestTimeout = 60_000,
+    idleTimeout = 30_000,
+    deadline = 60_000,
   } = limits;
   const log: Record<string, unknown>[] = [];
   const logger = pino({ level: 'info' }, { write: (line: string) => log.push(JSON.parse(line)) });
-  const pool = await createPool({ workers, queueLimit, workLimit, weightsLimit, kernels, workerFile }, (error) =>
-    logger.error(error),
+  const pool = await createPool(
+    { workers, queueLimit, memoryLimit, workLimit, flopsLimit, weightsLimit, kernels, workerFile },
+    (error) => logger.error(error),
   );
-  const app = await buildApp({ config: { BODY_LIMIT: bodyLimit, REQUEST_TIMEOUT: requestTimeout }, pool, logger });
+  const config = {
+    BODY_LIMIT: bodyLimit,
+    REQUEST_TIMEOUT: requestTimeout,
+    IDLE_TIMEOUT: idleTimeout,
+    DEADLINE: deadline,
+    DEADLINE_LIMIT: 600_000,
+  };
+  const app = await buildApp({ config, pool, logger });
   await app.listen({ host: '127.0.0.1', port: 0 });
   const { port } = app.server.address() as AddressInfo;
   return {

@@ -1,7 +1,8 @@
 import { Readable } from 'node:stream';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { Stopped } from '../../compute/ledger.js';
 import type { Outcome, Timings } from '../../compute/outcome.js';
-import { type Pool, QueueFull } from '../../compute/pool.js';
+import { DeadlineExceeded, type Pool, Refused } from '../../compute/pool.js';
 import { discard } from '../../compute/transfer.js';
 import type { Operation } from '../../operations/operation.js';
 import { operations } from '../../operations/operations.js';
@@ -18,14 +19,16 @@ export async function computeRoutes(app: FastifyInstance, { pool }: { pool: Pool
         // A request without body and content type reaches this point without a parser.
         const body = (request.body as Uint8Array<ArrayBuffer> | undefined) ?? new Uint8Array(0);
         const bytesIn = body.length;
-        const outcome = await run(pool, operation, body);
-        const { timings, dims, weightsKnown } = outcome;
+        const outcome = await run(pool, operation, body, request);
+        if (outcome === undefined) return reply.hijack(); // nobody is there to be answered
+        const { timings, dims, flops, weightsKnown } = outcome;
         reply.stages = timings;
         reply.weightsKnown = weightsKnown;
         const bytesOut = outcome.ok ? lengthOf(outcome.body) : 0;
-        reply.logged = { operation: operation.id, dims, bytesIn, bytesOut };
+        request.hold.become(bytesOut);
+        reply.logged = { operation: operation.id, dims, flops, bytesIn, bytesOut };
         if (!outcome.ok) throw new Problem(outcome.code, summary(outcome), outcome.faults);
-        reply.raw.once('close', () => discard(outcome.body));
+        request.onOver.push(() => discard(outcome.body));
         reply.type('application/json');
         const [first, ...more] = outcome.body;
         if (more.length === 0) return reply.send(Buffer.from(first.buffer, first.byteOffset, first.byteLength));
@@ -39,12 +42,29 @@ function lengthOf(pieces: readonly Uint8Array[]): number {
   return pieces.reduce((sum, { length }) => sum + length, 0);
 }
 
-async function run(pool: Pool, operation: Operation, body: Uint8Array<ArrayBuffer>): Promise<Outcome> {
+/** Nothing comes back where the client has left. */
+async function run(
+  pool: Pool,
+  operation: Operation,
+  body: Uint8Array<ArrayBuffer>,
+  request: FastifyRequest,
+): Promise<Outcome | undefined> {
   try {
-    return await pool.run(operation.id, body);
+    const { outcome, cancel } = pool.begin(operation.id, body, request.deadline.at);
+    request.onOver.push(cancel);
+    return await outcome;
   } catch (error) {
-    if (!(error instanceof QueueFull)) throw error;
-    throw new Problem('queue-full', `${error.limit} requests are waiting already, which is the limit`);
+    if (error instanceof Refused) {
+      throw new Problem(error.code, error.message, [], { 'retry-after': String(error.retryAfter) });
+    }
+    if (error instanceof DeadlineExceeded) {
+      throw new Problem('deadline-exceeded', `the answer was not ready within ${request.deadline.ms} ms`);
+    }
+    if (error instanceof Stopped) {
+      request.log.info({ operation: operation.id }, 'the client has left: stopped');
+      return undefined;
+    }
+    throw error;
   }
 }
 

@@ -1,0 +1,39 @@
+import type { FastifyInstance } from 'fastify';
+import fp from 'fastify-plugin';
+import { now } from '../compute/outcome.js';
+import type { Config } from '../config.js';
+import { Problem } from './problems.js';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** When its answer must be there, in milliseconds since the epoch, and how long that was from its beginning. */
+    deadline: { readonly at: number; readonly ms: number };
+  }
+}
+
+/** The header in which a caller says how many milliseconds it waits for the answer, from the first byte it sends. */
+export const DEADLINE_HEADER = 'x-deadline-ms';
+
+/** Gives each request that computes the time that its caller allows, or that the configuration does. */
+export const deadlinePlugin = fp(
+  async (app: FastifyInstance, { DEADLINE, DEADLINE_LIMIT }: Pick<Config, 'DEADLINE' | 'DEADLINE_LIMIT'>) => {
+    app.decorateRequest('deadline');
+    app.addHook('onRequest', (request, _reply, done) => {
+      if (!request.routeOptions.config.computes) return done();
+      const given = request.headers[DEADLINE_HEADER];
+      const ms = given === undefined ? Math.min(DEADLINE, DEADLINE_LIMIT) : wholeNumber(given);
+      if (!(ms >= 1 && ms <= DEADLINE_LIMIT)) {
+        const detail = `${DEADLINE_HEADER} is ${JSON.stringify(given)}, but must be a whole number of milliseconds from 1 to ${DEADLINE_LIMIT}`;
+        return done(new Problem('invalid-request', detail));
+      }
+      request.deadline = { at: now() + ms, ms };
+      done();
+    });
+  },
+  { name: 'deadline' },
+);
+
+/** NaN where it is none. */
+function wholeNumber(text: string | string[]): number {
+  return typeof text === 'string' && /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+}

@@ -1,0 +1,24 @@
+import type { Pool } from '../compute/pool.js';
+
+/** What one request takes of the memory of all of them while its bytes are in this thread: first its body, then its answer. */
+export class Hold {
+  readonly #memory: Pool['memory'];
+  #bytes = 0;
+
+  constructor(memory: Pool['memory']) {
+    this.#memory = memory;
+  }
+
+  /** More bytes of the body; false where there is no memory for them. */
+  grow(bytes: number): boolean {
+    if (!this.#memory.exchange(this.#bytes, bytes)) return false;
+    this.#bytes = bytes;
+    return true;
+  }
+
+  /** Other bytes, which are there already. */
+  become(bytes: number): void {
+    this.#memory.charge(this.#bytes, bytes);
+    this.#bytes = bytes;
+  }
+}
