@@ -99,6 +99,32 @@ export const configSchema = Type.Object({
     description:
       'Build of the inner loops: `scalar` (plain TypeScript), `simd` (WebAssembly), `fma` (with fused multiply-add, Node 22 and later), `wide` (the same in vectors of 256 bits, Node 26 and later), or `auto`, the fastest that this Node has.',
   }),
+  API_KEYS: Type.String({
+    default: '',
+    description:
+      'Callers that may use the service, as `name:hash`, separated by commas; the hash is the SHA-256 of the key in hexadecimal digits. Empty, as API_KEYS_FILE is: anybody may.',
+  }),
+  API_KEYS_FILE: Type.String({
+    default: '',
+    description: 'File with more of them, one a line, `#` for comments. What changes in it counts within two seconds.',
+  }),
+  RATE_LIMIT: Type.Integer({
+    default: 0,
+    minimum: 0,
+    maximum: 1_000_000_000,
+    description:
+      'Requests that one caller (without keys: one client address) may make in a minute to what computes; 0 sets no limit.',
+  }),
+  TRUST_PROXY: Type.String({
+    default: '',
+    description:
+      'Addresses or ranges (`10.0.0.0/8`) of the proxies whose `x-forwarded-for` is believed, separated by commas.',
+  }),
+  CORS_ORIGINS: Type.String({
+    default: '',
+    description:
+      'Origins (`https://example.org`) whose pages may call the service from a browser, separated by commas; `*` for all.',
+  }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     type: 'string',
     default: 'info',

@@ -1,13 +1,17 @@
 import { type FastifyInstance, type FastifyServerOptions, fastify, LogController } from 'fastify';
+import type { Redis } from 'ioredis';
 import Negotiator from 'negotiator';
 import type { Logger } from 'pino';
 import { MOST_READ } from '../compute/outcome.js';
 import type { Pool } from '../compute/pool.js';
 import type { Config } from '../config.js';
+import { type AccessConfig, accessPlugin, trustedProxies } from './access.js';
 import { bodyPlugin } from './body.js';
 import { deadlinePlugin } from './deadline.js';
-import { errorsPlugin, refuseBadPath, refuseMalformedHttp } from './errors.js';
+import { errorsPlugin, pathOf, refuseBadPath, refuseMalformedHttp } from './errors.js';
+import { SECURITY_HEADERS } from './headers.js';
 import { lifecyclePlugin } from './lifecycle.js';
+import { limitsPlugin } from './limits.js';
 import { openapiPlugin } from './openapi.js';
 import { Problem } from './problems.js';
 import { requestId } from './request-id.js';
@@ -17,9 +21,11 @@ import { healthRoutes } from './routes/health.js';
 import { slowClientsPlugin } from './slow-clients.js';
 
 export interface AppOptions {
-  readonly config: Pick<Config, 'BODY_LIMIT' | 'REQUEST_TIMEOUT' | 'IDLE_TIMEOUT' | 'DEADLINE' | 'DEADLINE_LIMIT'>;
+  readonly config: Config;
   readonly pool: Pool;
   readonly logger: Logger;
+  /** Where the instances count requests together. */
+  readonly redis?: Redis;
 }
 
 /**
@@ -34,7 +40,7 @@ const schemasDescribe = {
 } as unknown as Required<FastifyServerOptions>['schemaController'];
 
 /** The HTTP face of the service, not yet listening. */
-export async function buildApp({ config, pool, logger }: AppOptions): Promise<FastifyInstance> {
+export async function buildApp({ config, pool, logger, redis }: AppOptions): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -42,6 +48,7 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
     genReqId: ({ headers }) => requestId(headers),
     return503OnClosing: false, // while it drains, the lifecycle plugin answers
     requestTimeout: config.REQUEST_TIMEOUT,
+    trustProxy: trustedProxies(config.TRUST_PROXY),
     // Node exchanges the two limits where that of the headers is the longer one.
     http: {
       requireHostHeader: false, // the errors plugin requires it, and answers with a problem
@@ -59,7 +66,7 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
   app.decorateReply('logged', undefined);
   // Hooks with a callback, here and in the plugins: each promise of a hook would cost every request a turn.
   app.addHook('onRequest', (request, reply, done) => {
-    reply.header('x-request-id', request.id);
+    reply.header('x-request-id', request.id).headers(SECURITY_HEADERS);
     done();
   });
   await app.register(errorsPlugin);
@@ -72,10 +79,10 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
     done(null, payload);
   });
   app.addHook('onResponse', (request, reply, done) => {
-    const { method, url } = request;
     const line = {
-      method,
-      url,
+      method: request.method,
+      url: pathOf(request), // what stands behind the ? may be a key
+      caller: request.caller,
       status: reply.statusCode,
       ms: reply.elapsedTime,
       ...reply.logged,
@@ -86,7 +93,9 @@ export async function buildApp({ config, pool, logger }: AppOptions): Promise<Fa
     request.log[level](line, 'request answered');
     done();
   });
+  await app.register(accessPlugin, { config, logger });
   await app.register(lifecyclePlugin);
+  await app.register(limitsPlugin, { limit: config.RATE_LIMIT ?? 0, redis, logger });
   app.addHook('onRequest', (request, _reply, done) => {
     const { accept = '*/*' } = request.headers;
     if (!request.routeOptions.config.computes || takesJson(accept)) done();

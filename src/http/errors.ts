@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Logger } from 'pino';
+import { SECURITY_HEADERS } from './headers.js';
 import { PROBLEM_TYPE, Problem, problemBody, problemKinds } from './problems.js';
 
 /** Answers every error as a problem, whoever found it: a route, Fastify, or Node's HTTP parser. */
@@ -49,7 +50,7 @@ function sendError(error: FastifyError | Problem, request: FastifyRequest, reply
 
 /** A path that cannot be decoded is refused before any hook has run: the headers of every answer are set here. */
 export function refuseBadPath(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
-  reply.headers({ 'x-request-id': request.id, 'server-timing': 'total;dur=0' });
+  reply.headers({ 'x-request-id': request.id, 'server-timing': 'total;dur=0', ...SECURITY_HEADERS });
   sendError(error, request, reply);
 }
 
@@ -86,8 +87,12 @@ function nothingHere(app: FastifyInstance, request: FastifyRequest): Problem {
   return new Problem('method-not-allowed', `${path} takes ${allow}, not ${request.method}`, [], { allow });
 }
 
-function pathOf(request: FastifyRequest): string {
-  return request.url.split('?', 1)[0].slice(0, 256);
+/** Without the query, and without the name and password that an absolute address can have in it. */
+export function pathOf(request: FastifyRequest): string {
+  return request.url
+    .replace(/^https?:\/\/[^/?]*/i, '')
+    .split('?', 1)[0]
+    .slice(0, 256);
 }
 
 /** How long a refused body is read on: most clients look for an answer only when they have sent everything. */
@@ -137,6 +142,7 @@ export function refuseOnSocket(code: string | undefined, socket: Socket, logger:
     `content-length: ${Buffer.byteLength(body)}`,
     `x-request-id: ${id}`,
     'server-timing: total;dur=0',
+    ...Object.entries(SECURITY_HEADERS).map(([name, value]) => `${name}: ${value}`),
     'connection: close',
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);

@@ -7,6 +7,7 @@ import type { Operation } from '../operations/operation.js';
 import { operations } from '../operations/operations.js';
 import { DEADLINE_HEADER } from './deadline.js';
 import { exampleOf } from './examples.js';
+import { PAGE_POLICY } from './headers.js';
 import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds, problemSchema } from './problems.js';
 import { REQUEST_ID } from './request-id.js';
 import { groupSchema, ref } from './schema.js';
@@ -34,6 +35,7 @@ export const openapiPlugin = fp(
           license: { name: 'MIT' },
         },
         servers: [{ url: '/', description: 'this instance' }],
+        components: { securitySchemes },
         tags: [...new Set(operations.map(({ tag }) => tag)), 'Service'].map((name) => ({ name })),
       },
       transformObject: (document) => withExamples('openapiObject' in document ? document.openapiObject : {}),
@@ -41,7 +43,11 @@ export const openapiPlugin = fp(
         buildLocalReference: (json, _baseUri, _fragment, index) => String(json.$id ?? `schema-${index}`),
       },
     });
-    await app.register(swaggerUi, { routePrefix: '/docs', uiConfig: { validatorUrl: null } });
+    await app.register(swaggerUi, {
+      routePrefix: '/docs',
+      uiConfig: { validatorUrl: null },
+      staticCSP: PAGE_POLICY,
+    });
     app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   },
   { name: 'openapi' },
@@ -72,6 +78,14 @@ function withExamples<Document extends object>(document: Document): Document {
   return document;
 }
 
+const securitySchemes = {
+  bearer: { type: 'http', scheme: 'bearer', description: 'an API key, if this instance asks for one' },
+  apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key', description: 'the same in a header of its own' },
+} as const;
+
+/** Keys are configured for each instance: the document, which is the same everywhere, cannot say that they are needed. */
+export const keyIfAsked: Record<string, string[]>[] = [{}, { bearer: [] }, { apiKey: [] }];
+
 /** What the document says of one operation. */
 export function operationSchema(operation: Operation): FastifySchema {
   const { id, tag, summary, description, request, answer } = operation;
@@ -81,11 +95,12 @@ export function operationSchema(operation: Operation): FastifySchema {
     summary,
     description,
     headers: requestHeaders,
+    security: keyIfAsked,
     body: ref(request.name),
     response: {
       200: {
         description: answer.description,
-        headers: answerHeaders,
+        headers: { ...answerHeaders, ...limitHeaders },
         content: { 'application/json': { schema: ref(answer.name) } },
       },
       ...problemResponses(
@@ -122,6 +137,15 @@ const answerHeaders = {
   },
 };
 
+const limitHeaders = {
+  'ratelimit-limit': {
+    type: 'integer',
+    description: 'requests that the caller may make in a minute, if there is a limit',
+  },
+  'ratelimit-remaining': { type: 'integer', description: 'how many of them are left' },
+  'ratelimit-reset': { type: 'integer', description: 'seconds until all of them are there again' },
+};
+
 /** The error answers of a route, by status, each code with an example. */
 export function problemResponses(codes: readonly ProblemCode[], path: string): Record<number, object> {
   const statuses = [...new Set(codes.map((code) => problemKinds[code].status))].sort();
@@ -139,6 +163,10 @@ function problemResponse(codes: readonly ProblemCode[], path: string): object {
     description: codes.map((code) => `\`${code}\`: ${problemKinds[code].meaning}`).join(' '),
     headers: {
       ...answerHeaders,
+      ...(codes.includes('rate-limited') ? limitHeaders : {}),
+      ...(codes.includes('unauthorized')
+        ? { 'www-authenticate': { type: 'string', description: 'how to send a key: Bearer' } }
+        : {}),
       ...(retry ? { 'retry-after': { type: 'integer', description: 'seconds to wait before trying again' } } : {}),
     },
     content: {

@@ -4,6 +4,7 @@ import type { Fault, RefusalCode } from '../tensor/refusal.js';
 /** What only HTTP can get wrong, or the service itself. */
 type HttpCode =
   | 'invalid-http'
+  | 'unauthorized'
   | 'not-found'
   | 'method-not-allowed'
   | 'not-acceptable'
@@ -12,6 +13,7 @@ type HttpCode =
   | 'unsupported-media-type'
   | 'headers-too-large'
   | 'queue-full'
+  | 'rate-limited'
   | 'internal'
   | 'deadline-exceeded'
   | 'draining'
@@ -48,6 +50,13 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     status: 400,
     title: 'A member of the body is missing, unknown or wrong',
     meaning: 'A member is missing, unknown, given twice, of the wrong type, or does not go with another one.',
+    operation: true,
+  },
+  unauthorized: {
+    status: 401,
+    title: 'The request has no valid API key',
+    meaning:
+      'This instance asks for an API key, as `Authorization: Bearer …` or as `x-api-key`, and the request has none or another.',
     operation: true,
   },
   'not-found': {
@@ -119,6 +128,14 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     title: 'Too many requests are waiting',
     meaning: 'As many requests wait for a worker as may (QUEUE_LIMIT). Try again after Retry-After seconds.',
     retryAfter: 1,
+    operation: true,
+  },
+  'rate-limited': {
+    status: 429,
+    title: 'The caller has sent too many requests',
+    meaning:
+      'The caller has made as many requests in this minute as it may (RATE_LIMIT). Try again after Retry-After seconds.',
+    retryAfter: 60,
     operation: true,
   },
   'headers-too-large': {

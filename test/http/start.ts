@@ -1,7 +1,9 @@
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
+import type { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { createPool, type Pool } from '../../src/compute/pool.js';
+import { type Config, loadConfig } from '../../src/config.js';
 import { buildApp } from '../../src/http/app.js';
 import type { Choice } from '../../src/kernels/choose.js';
 
@@ -30,6 +32,9 @@ export interface Limits {
   readonly idleTimeout?: number;
   readonly deadline?: number;
   readonly kernels?: Choice;
+  /** Keys, limits, origins and whatever else. */
+  readonly settings?: Partial<Config>;
+  readonly redis?: Redis;
 }
 
 /** The whole service in this process, with real workers, listening on a free port. */
@@ -47,6 +52,8 @@ export async function start(limits: Limits = {}): Promise<Started> {
     requestTimeout = 60_000,
     idleTimeout = 30_000,
     deadline = 60_000,
+    settings = {},
+    redis,
   } = limits;
   const log: Record<string, unknown>[] = [];
   const logger = pino({ level: 'info' }, { write: (line: string) => log.push(JSON.parse(line)) });
@@ -54,14 +61,15 @@ export async function start(limits: Limits = {}): Promise<Started> {
     { workers, queueLimit, memoryLimit, workLimit, flopsLimit, weightsLimit, kernels, workerFile },
     (error) => logger.error(error),
   );
-  const config = {
+  const config: Config = {
+    ...loadConfig({}),
     BODY_LIMIT: bodyLimit,
     REQUEST_TIMEOUT: requestTimeout,
     IDLE_TIMEOUT: idleTimeout,
     DEADLINE: deadline,
-    DEADLINE_LIMIT: 600_000,
+    ...settings,
   };
-  const app = await buildApp({ config, pool, logger });
+  const app = await buildApp({ config, pool, logger, ...(redis && { redis }) });
   await app.listen({ host: '127.0.0.1', port: 0 });
   const { port } = app.server.address() as AddressInfo;
   return {

@@ -1,0 +1,128 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { isIP } from 'node:net';
+import cors from '@fastify/cors';
+import type { FastifyInstance } from 'fastify';
+import fp from 'fastify-plugin';
+import type { Logger } from 'pino';
+import { type Config, ConfigError } from '../config.js';
+import { type KeysConfig, openKeys } from './keys.js';
+import { Problem } from './problems.js';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The name of the API key that the request came with; undefined where none is asked for. */
+    caller: string | undefined;
+  }
+}
+
+export type AccessConfig = KeysConfig & Partial<Pick<Config, 'CORS_ORIGINS'>>;
+
+/** Who may use the service, and from which pages. Asked before anything of a request is read but its headers. */
+export const accessPlugin = fp(
+  async (app: FastifyInstance, { config, logger }: { config: AccessConfig; logger: Logger }) => {
+    // Before the keys: a browser asks for leave without sending any.
+    if (config.CORS_ORIGINS) await allowPages(app, config.CORS_ORIGINS);
+
+    app.decorateRequest('caller', undefined);
+    const keys = await openKeys(config, logger);
+    if (keys === undefined) return;
+    app.addHook('onClose', async () => keys.close());
+    app.addHook('onRequest', (request, reply, done) => {
+      // The route rather than the address, which can be written in many ways.
+      const { url: route } = request.routeOptions;
+      if (route === undefined || isOpen(route)) return done();
+      const key = keyOf(request.headers);
+      request.caller = key === undefined ? undefined : keys.callerOf(key);
+      if (request.caller !== undefined) return done();
+      reply.logged = { address: request.ip };
+      done(unauthorized(key !== undefined));
+    });
+  },
+  { name: 'access' },
+);
+
+/**
+ * What can be had without a key: probes, and what is as public as this source. Everything else, whatever is added
+ * to the service, needs one.
+ */
+function isOpen(route: string): boolean {
+  return /^(\/|\/openapi\.json|\/(docs|problems|health|v2\/health)(\/.*)?)$/.test(route);
+}
+
+/** The header that is meant for this service alone goes before the one that a proxy may use for its own ends. */
+function keyOf(headers: IncomingHttpHeaders): string | undefined {
+  const own = headers['x-api-key'];
+  if (typeof own === 'string') return own;
+  return /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
+}
+
+function unauthorized(given: boolean): Problem {
+  const detail = given
+    ? 'the API key of the request is not one that this instance knows'
+    : 'the request has no API key: it comes as Authorization: Bearer <key> or as x-api-key: <key>';
+  return new Problem('unauthorized', detail, [], {
+    'www-authenticate': given ? 'Bearer error="invalid_token"' : 'Bearer',
+  });
+}
+
+/** What a page of another origin may send and see. */
+async function allowPages(app: FastifyInstance, list: string): Promise<void> {
+  const origins = list.split(',').map((origin) => origin.trim());
+  for (const origin of origins) {
+    if (origin !== '*' && !isOrigin(origin)) {
+      throw new ConfigError(
+        `CORS_ORIGINS has ${JSON.stringify(origin)} in it, but an origin is like https://example.org, without a path`,
+      );
+    }
+  }
+  await app.register(cors, {
+    origin: origins.includes('*') ? '*' : origins,
+    strictPreflight: false, // the plugin would answer an odd preflight with a plain text
+    methods: ['GET', 'HEAD', 'POST'],
+    allowedHeaders: [
+      'content-type',
+      'authorization',
+      'x-api-key',
+      'x-request-id',
+      'x-deadline-ms',
+      'traceparent',
+      'tracestate',
+    ],
+    exposedHeaders: [
+      'x-request-id',
+      'server-timing',
+      'retry-after',
+      'ratelimit-limit',
+      'ratelimit-remaining',
+      'ratelimit-reset',
+    ],
+    maxAge: 3600,
+  });
+}
+
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && new URL(text).origin === text;
+}
+
+/**
+ * The proxies of TRUST_PROXY as Fastify takes them.
+ *
+ * @throws ConfigError that names what is no address
+ */
+export function trustedProxies(list = ''): string[] | false {
+  if (list === '') return false;
+  const proxies = list.split(',').map((proxy) => proxy.trim());
+  for (const proxy of proxies) {
+    if (isRange(proxy)) continue;
+    throw new ConfigError(
+      `TRUST_PROXY has ${JSON.stringify(proxy)} in it, but must be addresses or ranges such as 10.0.0.0/8`,
+    );
+  }
+  return proxies;
+}
+
+function isRange(text: string): boolean {
+  const [address, bits = '1', ...more] = text.split('/');
+  const most = { 4: 32, 6: 128 }[isIP(address)];
+  return most !== undefined && more.length === 0 && /^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= most;
+}
