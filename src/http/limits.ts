@@ -64,11 +64,11 @@ function countedAs({ caller, ip }: FastifyRequest): string {
  */
 function together(shared: Counter, alone: Counter, redis: Redis, logger: Logger): Counter {
   let failed = false;
-  let triedAgain = 0;
+  let tryAt = 0;
   return async (request) => {
     const now = performance.now();
-    if (redis.status !== 'ready' || (failed && now < triedAgain)) return alone(request);
-    triedAgain = now + REST_MS;
+    if (redis.status !== 'ready' || (failed && now < tryAt)) return alone(request);
+    tryAt = now + REST_MS;
     try {
       const counted = await inTime(shared(request));
       if (failed) logger.info('Redis counts requests again');
@@ -77,7 +77,7 @@ function together(shared: Counter, alone: Counter, redis: Redis, logger: Logger)
     } catch (error) {
       if (!failed) logger.warn({ reason: (error as Error).message }, 'Redis cannot count requests, each instance does');
       failed = true;
-      triedAgain = performance.now() + REST_MS;
+      tryAt = performance.now() + REST_MS;
       return alone(request);
     }
   };

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 import supertest from 'supertest';
@@ -22,13 +23,11 @@ it('/docs needs nothing from anywhere else: all that the page loads is there', a
 
 /** Debian's place for it; another can be named. */
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'];
 const browserTest = it.skipIf(!existsSync(CHROMIUM) && !process.env.CI);
 
 browserTest('/docs shows every operation in a real browser, without a request to another host', async () => {
-  const browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'],
-  });
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS });
   const page = await browser.newPage();
   const foreign: string[] = [];
   const failures: string[] = [];
@@ -54,4 +53,34 @@ browserTest('/docs shows every operation in a real browser, without a request to
   await browser.close();
   expect(foreign).toEqual([]);
   expect(failures).toEqual([]);
+});
+
+browserTest('/docs of an instance that asks for keys sends the one that is typed in', async () => {
+  const hash = createHash('sha256').update('ann-key').digest('hex');
+  const guarded = await start({ workers: 1, kernels: 'scalar', access: { API_KEYS: `ann:${hash}` } });
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS });
+  const page = await browser.newPage();
+  const violations: string[] = [];
+  page.on('console', (message) => {
+    if (message.text().includes('Content Security Policy')) violations.push(message.text());
+  });
+  await page.goto(`${guarded.url}/docs`);
+  const operation = page.locator('#operations-RNN-rnnCellForward');
+  await operation.getByRole('button', { name: 'post' }).first().click();
+  await operation.getByText('Try it out').click();
+  const status = operation.locator('.live-responses-table .response-col_status');
+  await operation.getByText('Execute').click();
+  await status.filter({ hasText: '401' }).waitFor();
+
+  await page.getByRole('button', { name: 'Authorize' }).first().click();
+  const dialog = page.locator('.modal-ux');
+  await dialog.locator('input').last().fill('ann-key');
+  await dialog.getByRole('button', { name: 'Apply credentials' }).last().click();
+  await dialog.getByRole('button', { name: 'Close' }).last().click();
+  await operation.getByText('Execute').click();
+  await status.filter({ hasText: '200' }).waitFor();
+
+  await browser.close();
+  await guarded.stop();
+  expect(violations).toEqual([]);
 });

@@ -14,13 +14,14 @@ interface Content {
 }
 interface Spoken {
   readonly operationId: string;
+  readonly security?: object[];
   readonly requestBody: { content: { 'application/json': Content } };
   readonly responses: Record<string, { content: Record<string, Content>; headers?: object }>;
 }
 interface Document {
   readonly openapi: string;
   readonly paths: Record<string, { get?: Spoken; post?: Spoken }>;
-  readonly components: { schemas: Record<string, object> };
+  readonly components: { schemas: Record<string, object>; securitySchemes: object };
 }
 
 const committed = readFileSync(new URL('../../openapi/openapi.json', import.meta.url), 'utf8');
@@ -50,6 +51,27 @@ describe('the OpenAPI document', () => {
   it('that is committed is the one the service gives out (npm run openapi writes it anew)', async () => {
     expect(committed).toBe(await documentText());
     expect((await supertest(service.url).get('/openapi.json')).body).toEqual(document);
+  });
+
+  it('is the same whatever is configured, and says that keys may be asked for', async () => {
+    const access = {
+      API_KEYS: `ann:${'0'.repeat(64)}`,
+      RATE_LIMIT: 1,
+      CORS_ORIGINS: '*',
+      TRUST_PROXY: '127.0.0.1',
+    };
+    const guarded = await start({ workers: 1, kernels: 'scalar', access });
+    expect((await supertest(guarded.url).get('/openapi.json')).body).toEqual(document);
+    await guarded.stop();
+    const { securitySchemes } = document.components;
+    expect(securitySchemes).toMatchObject({
+      bearer: { type: 'http', scheme: 'bearer' },
+      apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key' },
+    });
+    for (const { path } of operations) {
+      expect(document.paths[path].post?.security).toEqual([{}, { bearer: [] }, { apiKey: [] }]);
+      expect(document.paths[path].post?.responses[401].headers).toHaveProperty('www-authenticate');
+    }
   });
 
   it('is valid OpenAPI 3.0.3', async () => {

@@ -1,0 +1,204 @@
+import { createHash } from 'node:crypto';
+import { Redis } from 'ioredis';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { PROBLEM_TYPE } from '../../src/http/problems.js';
+import { type RedisServer, startRedis } from '../redis.js';
+import { type Limits, type Started, start } from './start.js';
+
+const PATH = '/v1/rnn/forward';
+const BODY = '{"x":[[[1,0,-1]]],"a0":[[0]],"parameters":{"Wax":[[0.5]],"Waa":[[0.8]],"ba":[[0.25]]}}';
+const API_KEYS = ['ann', 'bob']
+  .map((name) => `${name}:${createHash('sha256').update(`${name}-key`).digest('hex')}`)
+  .join();
+
+const post = async (url: string, headers: Record<string, string> = {}) => {
+  const answer = await fetch(url + PATH, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: BODY,
+  });
+  return { status: answer.status, headers: answer.headers, body: (await answer.json()) as { detail?: string } };
+};
+/** The statuses of so many requests, one after the other. */
+async function statuses(count: number, url: string, headers: Record<string, string> = {}): Promise<number[]> {
+  const found: number[] = [];
+  for (let i = 0; i < count; i++) found.push((await post(url, headers)).status);
+  return found;
+}
+
+const toStop: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const stop of toStop.splice(0).reverse()) await stop();
+});
+async function started(access: NonNullable<Limits['access']>, redis?: Redis): Promise<Started> {
+  const service = await start({ workers: 1, kernels: 'scalar', access, ...(redis && { redis }) });
+  toStop.push(() => service.stop());
+  return service;
+}
+
+describe('a limit', () => {
+  it('is none by default', async () => {
+    const { url } = await started({});
+    const { headers, status } = await post(url);
+    expect(status).toBe(200);
+    expect([...headers.keys()].join()).not.toContain('ratelimit');
+  });
+
+  it('tells what is left, and when it is over: 429 with Retry-After', async () => {
+    const { url, log } = await started({ RATE_LIMIT: 3 });
+    for (const left of ['2', '1', '0']) {
+      const { status, headers } = await post(url);
+      expect(status).toBe(200);
+      expect(headers.get('ratelimit-limit')).toBe('3');
+      expect(headers.get('ratelimit-remaining')).toBe(left);
+      expect(Number(headers.get('ratelimit-reset'))).toBeGreaterThan(0);
+      expect(headers.get('retry-after')).toBeNull();
+    }
+    const { status, headers, body } = await post(url);
+    expect(status).toBe(429);
+    expect(headers.get('content-type')).toBe(PROBLEM_TYPE);
+    expect(body).toMatchObject({
+      code: 'rate-limited',
+      detail: 'this address has made the 3 requests that it may in a minute',
+    });
+    expect(headers.get('ratelimit-remaining')).toBe('0');
+    const seconds = Number(headers.get('retry-after'));
+    expect(seconds).toBe(Number(headers.get('ratelimit-reset')));
+    expect(seconds).toBeGreaterThan(0);
+    expect(seconds).toBeLessThanOrEqual(60);
+    await vi.waitFor(() => expect(log.at(-1)).toMatchObject({ status: 429, address: '127.0.0.1' }));
+  });
+
+  it('is for what computes: nothing else is refused', async () => {
+    const { url } = await started({ RATE_LIMIT: 1 });
+    expect(await statuses(2, url)).toEqual([200, 429]);
+    for (const path of ['/health/live', '/health/ready', '/', '/openapi.json']) {
+      for (let i = 0; i < 3; i++) expect((await fetch(url + path)).status).toBe(200);
+    }
+  });
+
+  it('is each caller’s own; what has no key counts for nobody', async () => {
+    const { url } = await started({ RATE_LIMIT: 2, API_KEYS });
+    expect(await statuses(4, url)).toEqual([401, 401, 401, 401]);
+    expect(await statuses(3, url, { 'x-api-key': 'ann-key' })).toEqual([200, 200, 429]);
+    expect((await post(url, { 'x-api-key': 'ann-key' })).body.detail).toMatch(/^ann has made the 2 requests/);
+    expect(await statuses(3, url, { authorization: 'Bearer bob-key' })).toEqual([200, 200, 429]);
+    expect(await statuses(1, url)).toEqual([401]);
+  });
+
+  it('does not believe x-forwarded-for of everybody', async () => {
+    const { url } = await started({ RATE_LIMIT: 1 });
+    expect((await post(url, { 'x-forwarded-for': '203.0.113.1' })).status).toBe(200);
+    expect((await post(url, { 'x-forwarded-for': '203.0.113.2' })).status).toBe(429);
+  });
+
+  it('counts the clients behind a trusted proxy, and what they say of themselves is nothing', async () => {
+    const { url } = await started({ RATE_LIMIT: 1, TRUST_PROXY: '127.0.0.0/8, ::1' });
+    expect((await post(url, { 'x-forwarded-for': '203.0.113.1' })).status).toBe(200);
+    expect((await post(url, { 'x-forwarded-for': '203.0.113.2' })).status).toBe(200);
+    expect((await post(url, { 'x-forwarded-for': '203.0.113.1' })).status).toBe(429);
+    expect((await post(url, { 'x-forwarded-for': '198.51.100.7, 203.0.113.1' })).status).toBe(429);
+    // Of IPv6 the network counts: its owner has all the addresses in it.
+    expect((await post(url, { 'x-forwarded-for': '2001:db8::1' })).status).toBe(200);
+    expect((await post(url, { 'x-forwarded-for': '2001:db8::2' })).status).toBe(429);
+    expect((await post(url, { 'x-forwarded-for': '2001:db8:0:1::1' })).status).toBe(200);
+  });
+});
+
+describe('a limit of several instances', { timeout: 120_000 }, () => {
+  async function server(port?: number): Promise<RedisServer> {
+    const redis = await startRedis(port);
+    toStop.push(() => redis.stop());
+    return redis;
+  }
+  /** With ioredis' own defaults, under which commands wait for a lost server: none of ours may. */
+  async function client(url: string): Promise<Redis> {
+    const redis = new Redis(url);
+    redis.on('error', () => {});
+    toStop.push(() => redis.disconnect());
+    await vi.waitFor(() => expect(redis.status).toBe('ready'), { timeout: 10_000, interval: 10 });
+    return redis;
+  }
+  async function timed(count: number, url: string): Promise<{ found: number[]; longest: number }> {
+    let longest = 0;
+    const found: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const begun = performance.now();
+      found.push((await post(url)).status);
+      longest = Math.max(longest, performance.now() - begun);
+    }
+    return { found, longest };
+  }
+
+  it('is counted together in Redis', async () => {
+    const { url: address } = await server();
+    const [one, two] = [
+      await started({ RATE_LIMIT: 5 }, await client(address)),
+      await started({ RATE_LIMIT: 5 }, await client(address)),
+    ];
+    const found: number[] = [];
+    for (let i = 0; i < 4; i++) {
+      for (const { url } of [one, two]) found.push((await post(url)).status);
+    }
+    expect(found).toEqual([200, 200, 200, 200, 200, 429, 429, 429]);
+    const { headers } = await post(two.url);
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+    expect(Number(headers.get('retry-after'))).toBeLessThanOrEqual(60);
+    const keys = await (await client(address)).keys('*');
+    expect(keys).toEqual(['unroll:rate:address:127.0.0.1']);
+  });
+
+  it('is each instance’s own while Redis is lost, nothing waits for it, and it is common again', async () => {
+    const { port, url: address, stop } = await server();
+    const redis = await client(address);
+    const one = await started({ RATE_LIMIT: 20 }, redis);
+    expect(await statuses(3, one.url)).toEqual([200, 200, 200]);
+    await stop();
+    const { found, longest } = await timed(20, one.url);
+    expect(found).toEqual(Array(20).fill(200));
+    expect(longest).toBeLessThan(1000);
+    expect(await statuses(2, one.url)).toEqual([429, 429]); // it counts by itself meanwhile
+
+    await server(port);
+    await vi.waitFor(() => expect(redis.status).toBe('ready'), { timeout: 30_000, interval: 20 });
+    await vi.waitFor(async () => expect((await post(one.url)).status).toBe(200), { timeout: 30_000, interval: 200 });
+    expect((await redis.keys('unroll:rate:*')).length).toBe(1);
+  });
+
+  it('does not wait for a Redis that hangs', async () => {
+    const { url: address, pid } = await server();
+    const redis = await client(address);
+    const { url, log } = await started({ RATE_LIMIT: 1000 }, redis);
+    expect(await statuses(2, url)).toEqual([200, 200]);
+    process.kill(pid, 'SIGSTOP');
+    try {
+      const { found, longest } = await timed(200, url);
+      expect(found).toEqual(Array(200).fill(200));
+      expect(longest).toBeLessThan(1500);
+      // Only the first few were tried: the others did not even ask.
+      await Promise.all(Array.from({ length: 50 }, () => post(url)));
+      expect((redis as unknown as { commandQueue: { length: number } }).commandQueue.length).toBeLessThan(30);
+      expect(log.filter(({ msg }) => msg === 'Redis cannot count requests, each instance does')).toHaveLength(1);
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    await vi.waitFor(
+      async () => {
+        await post(url);
+        expect(log.some(({ msg }) => msg === 'Redis counts requests again')).toBe(true);
+      },
+      { timeout: 30_000, interval: 200 },
+    );
+    expect(JSON.stringify(log)).not.toContain('unroll:rate');
+  });
+
+  it('is kept by an instance that starts while Redis is away', async () => {
+    const redis = new Redis('redis://127.0.0.1:1', { retryStrategy: () => 500 });
+    redis.on('error', () => {});
+    toStop.push(() => redis.disconnect());
+    const { url } = await started({ RATE_LIMIT: 2 }, redis);
+    const begun = performance.now();
+    expect(await statuses(3, url)).toEqual([200, 200, 429]);
+    expect(performance.now() - begun).toBeLessThan(3000);
+  });
+});
