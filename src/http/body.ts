@@ -27,14 +27,19 @@ export const bodyPlugin = fp(
       }
       done();
     });
-    // A client that asks before it sends is told at once that its body is too large.
+    // A client that asks before it sends is told to go on when all but its body is accepted. Without a key, or with a
+    // body that is too large, it hears so at once.
+    const asking = new WeakMap<IncomingMessage, ServerResponse>();
     app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
-      if (!(Number(request.headers['content-length']) > limit)) {
-        delete request.headers.expect;
-        response.writeContinue();
-      }
+      asking.set(request, response);
       app.server.emit('request', request, response);
     });
+    function goOn(request: IncomingMessage): void {
+      const response = asking.get(request);
+      if (response === undefined) return;
+      delete request.headers.expect;
+      response.writeContinue();
+    }
     // Other expectations are ignored, as RFC 9110 (10.1.1) allows.
     app.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
       delete request.headers.expect;
@@ -43,7 +48,9 @@ export const bodyPlugin = fp(
     app.removeAllContentTypeParsers();
     app.addContentTypeParser('application/json', (request: FastifyRequest, payload: IncomingMessage) => {
       checkEncoding(request);
-      return collect(request, payload, limit, memory);
+      const body = collect(request, payload, limit, memory); // throws where it will take none
+      goOn(request.raw);
+      return body;
     });
   },
   { name: 'body' },

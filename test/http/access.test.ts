@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -100,6 +101,22 @@ describe('with keys', () => {
     const body = (await answer.json()) as { detail: string };
     expect(body).toMatchObject({ code: 'unauthorized', status: 401, detail: expect.stringMatching(detail) });
     expect(JSON.stringify(body)).not.toMatch(/ann|bob|YW5u/);
+  });
+
+  it.each([
+    ['without a key hears 401 at once', '', /^HTTP\/1.1 401 /],
+    ['with a key may send', 'x-api-key: ann-key\r\n', /^HTTP\/1.1 100 Continue\r\n\r\n$/],
+  ])('a client that asks before it sends, %s', async (_, key, expected) => {
+    const head = `host: a\r\n${key}content-type: application/json\r\ncontent-length: ${BODY.length}\r\nexpect: 100-continue`;
+    const socket = connect(Number(new URL(service.url).port), '127.0.0.1');
+    socket.write(`POST ${PATH} HTTP/1.1\r\n${head}\r\nconnection: close\r\n\r\n`);
+    const [first] = await once(socket, 'data');
+    expect(String(first)).toMatch(expected);
+    if (key !== '') {
+      socket.write(BODY);
+      expect(String((await once(socket, 'data'))[0])).toMatch(/^HTTP\/1.1 200 /);
+    }
+    socket.destroy();
   });
 
   it('a key in the address is none', async () => {
