@@ -16,17 +16,6 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
-/**
- * Nothing logs a header. Should anything ever log a whole request or an error that drags one along, or the command
- * that Redis refused, no key and no tensor gets into the log even so.
- */
-const neverLogged = [
-  'headers',
-  ...['req', 'request', 'res', 'reply', 'err'].flatMap((name) => [`${name}.headers`, `${name}.rawHeaders`]),
-  'err.rawPacket',
-  'err.command',
-];
-
 async function main(): Promise<void> {
   const [{ pino }, { createPool }, { loadConfig }] = await Promise.all([
     import('pino'),
@@ -37,7 +26,7 @@ async function main(): Promise<void> {
   // A line at a time would cost a tiny request a tenth of its time.
   const log = pino.destination({ minLength: 4096, periodicFlush: 100 });
   process.on('exit', () => log.flushSync());
-  const logger: Logger = pino({ level: config.LOG_LEVEL, redact: { paths: neverLogged, remove: true } }, log);
+  const logger: Logger = pino({ level: config.LOG_LEVEL }, log);
   // The workers start while this thread loads the rest.
   const starting = createPool(
     {

@@ -39,10 +39,21 @@ const schemasDescribe = {
   },
 } as unknown as Required<FastifyServerOptions>['schemaController'];
 
+/**
+ * Nothing logs a header. Should an error drag a request along, or the command that Redis refused, no key and no tensor
+ * gets into the log even so.
+ */
+const NEVER_LOGGED = [
+  'headers',
+  ...['req', 'request', 'res', 'reply', 'err'].flatMap((name) => [`${name}.headers`, `${name}.rawHeaders`]),
+  'err.rawPacket',
+  'err.command',
+];
+
 /** The HTTP face of the service, not yet listening. */
 export async function buildApp({ config, pool, logger, redis }: AppOptions): Promise<FastifyInstance> {
   const app = fastify({
-    loggerInstance: logger,
+    loggerInstance: logger.child({}, { redact: { paths: NEVER_LOGGED, remove: true } }),
     logController: new LogController({ disableRequestLogging: true }),
     requestIdHeader: false,
     genReqId: ({ headers }) => requestId(headers),

@@ -419,6 +419,23 @@ describe('headers that say what an answer is', () => {
 describe('the log', () => {
   const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
+  it('has no key, should an error drag one along', async () => {
+    const { app, log } = await started();
+    const headers = { authorization: 'Bearer ann-key-5e7d', 'x-api-key': 'ann-key-5e7d', cookie: 'ann-key-5e7d' };
+    const err = Object.assign(new Error('failed'), {
+      headers,
+      rawPacket: Buffer.from('ann-key-5e7d'),
+      command: { name: 'set', args: ['ann-key-5e7d'] },
+    });
+    app.log.error({ err, headers, req: { headers }, request: { headers, rawHeaders: ['ann-key-5e7d'] } }, 'dragged');
+    app.log.child({ reqId: 'a' }).error({ err, headers }, 'dragged');
+    const lines = log.filter(({ msg }) => msg === 'dragged');
+    expect(lines).toHaveLength(2);
+    expect(lines[0]).toMatchObject({ err: { message: 'failed', stack: expect.any(String) } });
+    expect(JSON.stringify(lines)).not.toContain('5e7d');
+    expect(JSON.stringify(lines)).not.toContain(String(err.rawPacket[0]).concat(',', String(err.rawPacket[1])));
+  });
+
   it('has no key, wherever it was sent', async () => {
     const key = 'ann-key-5e7d';
     const secrets = ['ann-key-5e7d', 'wrong-key-81ff', 'in-query-c0de', 'in-cookie-ba5e', 'in-userinfo-f00d'];
