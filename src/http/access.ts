@@ -15,7 +15,7 @@ declare module 'fastify' {
   }
 }
 
-export type AccessConfig = KeysConfig & Partial<Pick<Config, 'CORS_ORIGINS'>>;
+type AccessConfig = KeysConfig & Pick<Config, 'CORS_ORIGINS'>;
 
 /** Who may use the service, and from which pages. Asked before anything of a request is read but its headers. */
 export const accessPlugin = fp(

@@ -5,15 +5,15 @@ import type { Logger } from 'pino';
 import { MOST_READ } from '../compute/outcome.js';
 import type { Pool } from '../compute/pool.js';
 import type { Config } from '../config.js';
-import { type AccessConfig, accessPlugin, trustedProxies } from './access.js';
+import { accessPlugin, trustedProxies } from './access.js';
 import { bodyPlugin } from './body.js';
 import { deadlinePlugin } from './deadline.js';
 import { errorsPlugin, pathOf, refuseBadPath, refuseMalformedHttp } from './errors.js';
 import { SECURITY_HEADERS } from './headers.js';
 import { lifecyclePlugin } from './lifecycle.js';
-import { limitsPlugin } from './limits.js';
 import { openapiPlugin } from './openapi.js';
 import { Problem } from './problems.js';
+import { rateLimitPlugin } from './rate-limit.js';
 import { requestId } from './request-id.js';
 import { aboutRoutes } from './routes/about.js';
 import { computeRoutes } from './routes/compute.js';
@@ -106,7 +106,7 @@ export async function buildApp({ config, pool, logger, redis }: AppOptions): Pro
   });
   await app.register(accessPlugin, { config, logger });
   await app.register(lifecyclePlugin);
-  await app.register(limitsPlugin, { limit: config.RATE_LIMIT ?? 0, redis, logger });
+  await app.register(rateLimitPlugin, { limit: config.RATE_LIMIT ?? 0, redis, logger });
   app.addHook('onRequest', (request, _reply, done) => {
     const { accept = '*/*' } = request.headers;
     if (!request.routeOptions.config.computes || takesJson(accept)) done();

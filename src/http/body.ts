@@ -46,7 +46,9 @@ export const bodyPlugin = fp(
       app.server.emit('request', request, response);
     });
     app.removeAllContentTypeParsers();
-    app.addContentTypeParser('application/json', (request: FastifyRequest, payload: IncomingMessage) => {
+    app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
+      // What is sent to an address where there is nothing is read, and forgotten, when that has been told.
+      if (!request.routeOptions.config.computes) return undefined;
       checkEncoding(request);
       const body = collect(request, payload, limit, memory); // throws where it will take none
       goOn(request.raw);

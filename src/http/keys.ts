@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { type Config, ConfigError } from '../config.js';
 
-export type KeysConfig = Partial<Pick<Config, 'API_KEYS' | 'API_KEYS_FILE'>>;
+export type KeysConfig = Pick<Config, 'API_KEYS' | 'API_KEYS_FILE'>;
 
 /** The API keys that the service takes. Of a key it knows the hash alone. */
 export interface Keys {
@@ -30,10 +30,7 @@ const LOOK_MS = 500;
  *
  * @throws ConfigError if they cannot be used at the start
  */
-export async function openKeys(
-  { API_KEYS = '', API_KEYS_FILE = '' }: KeysConfig,
-  logger: Logger,
-): Promise<Keys | undefined> {
+export async function openKeys({ API_KEYS, API_KEYS_FILE }: KeysConfig, logger: Logger): Promise<Keys | undefined> {
   const fixed = API_KEYS.split(',').map((text, i) => ({ text, place: `API_KEYS: entry ${i + 1}` }));
   if (API_KEYS_FILE === '') {
     if (API_KEYS === '') return undefined;

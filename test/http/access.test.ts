@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Pool } from '../../src/compute/pool.js';
-import { ConfigError } from '../../src/config.js';
+import { ConfigError, loadConfig } from '../../src/config.js';
 import { buildApp } from '../../src/http/app.js';
 import { PROBLEM_TYPE } from '../../src/http/problems.js';
 import { type Service, startService } from '../service.js';
@@ -33,8 +33,8 @@ const running: { stop(): Promise<unknown> }[] = [];
 afterEach(async () => {
   await Promise.all(running.splice(0).map((service) => service.stop()));
 });
-async function started(access: NonNullable<Limits['access']> = {}): Promise<Started> {
-  const service = await start({ workers: 1, kernels: 'scalar', access });
+async function started(settings: NonNullable<Limits['settings']> = {}): Promise<Started> {
+  const service = await start({ workers: 1, kernels: 'scalar', settings });
   running.push(service);
   return service;
 }
@@ -65,7 +65,7 @@ describe('with keys', () => {
   let service: Started;
   beforeAll(async () => {
     const API_KEYS = `${entry('ann', 'ann-key')},${entry('bob', 'bob-key')}`;
-    service = await start({ workers: 1, kernels: 'scalar', access: { API_KEYS } });
+    service = await start({ workers: 1, kernels: 'scalar', settings: { API_KEYS } });
   });
   afterAll(() => service.stop());
 
@@ -157,22 +157,22 @@ describe('with keys', () => {
   });
 
   it('a refused request reaches no worker', async () => {
-    const { run } = service.pool;
+    const { begin } = service.pool;
     let runs = 0;
-    service.pool.run = (...args) => {
+    service.pool.begin = (...args) => {
       runs++;
-      return run(...args);
+      return begin(...args);
     };
     expect(await statusOf(post(service.url))).toBe(401);
     expect(runs).toBe(0);
-    service.pool.run = run;
+    service.pool.begin = begin;
   });
 });
 
 /** One that does not listen, and never computes. */
-const appWith = (access: Limits['access']) => {
-  const pool = { tier: 'scalar', isReady: () => true } as Pool;
-  const config = { BODY_LIMIT: 1000, REQUEST_TIMEOUT: 1000, ...access };
+const appWith = (settings: Limits['settings']) => {
+  const pool = { tier: 'scalar', isReady: () => true, memory: { limit: 1e9 } } as Pool;
+  const config = { ...loadConfig({}), ...settings };
   return buildApp({ config, pool, logger: pino({ level: 'silent' }) });
 };
 

@@ -57,7 +57,7 @@ browserTest('/docs shows every operation in a real browser, without a request to
 
 browserTest('/docs of an instance that asks for keys sends the one that is typed in', async () => {
   const hash = createHash('sha256').update('ann-key').digest('hex');
-  const guarded = await start({ workers: 1, kernels: 'scalar', access: { API_KEYS: `ann:${hash}` } });
+  const guarded = await start({ workers: 1, kernels: 'scalar', settings: { API_KEYS: `ann:${hash}` } });
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS });
   const page = await browser.newPage();
   const violations: string[] = [];

@@ -24,7 +24,7 @@ afterEach(() => {
 
 const logger = pino({}, { write: (line: string) => log.push(JSON.parse(line)) });
 async function open(config: { API_KEYS?: string; API_KEYS_FILE?: string }): Promise<Keys> {
-  const keys = await openKeys(config, logger);
+  const keys = await openKeys({ API_KEYS: '', API_KEYS_FILE: '', ...config }, logger);
   if (!keys) throw new Error('there are no keys');
   opened.push(keys);
   return keys;
@@ -86,7 +86,7 @@ describe('keys that cannot be used at the start', () => {
     ['two callers with one key', `${entry('ann', secret)},${entry('bob', secret)}`, 'gives bob the key that ann has'],
     ['nothing but commas', ' , ', 'API_KEYS has no key in it'],
   ])('%s', async (_, API_KEYS, message) => {
-    const refused = openKeys({ API_KEYS }, logger);
+    const refused = openKeys({ API_KEYS, API_KEYS_FILE: '' }, logger);
     await expect(refused).rejects.toThrow(ConfigError);
     await expect(refused).rejects.toThrow(message);
     await expect(refused).rejects.not.toThrow(secret);
@@ -105,7 +105,7 @@ describe('keys that cannot be used at the start', () => {
   });
 
   it('a file that is not there', async () => {
-    const refused = openKeys({ API_KEYS_FILE: join(folder, 'none') }, logger);
+    const refused = openKeys({ API_KEYS: '', API_KEYS_FILE: join(folder, 'none') }, logger);
     await expect(refused).rejects.toThrow(ConfigError);
     await expect(refused).rejects.toThrow(/^API_KEYS_FILE is ".*none", but ENOENT/);
   });

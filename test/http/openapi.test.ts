@@ -54,13 +54,13 @@ describe('the OpenAPI document', () => {
   });
 
   it('is the same whatever is configured, and says that keys may be asked for', async () => {
-    const access = {
+    const settings = {
       API_KEYS: `ann:${'0'.repeat(64)}`,
       RATE_LIMIT: 1,
       CORS_ORIGINS: '*',
       TRUST_PROXY: '127.0.0.1',
     };
-    const guarded = await start({ workers: 1, kernels: 'scalar', access });
+    const guarded = await start({ workers: 1, kernels: 'scalar', settings });
     expect((await supertest(guarded.url).get('/openapi.json')).body).toEqual(document);
     await guarded.stop();
     const { securitySchemes } = document.components;

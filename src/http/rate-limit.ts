@@ -23,7 +23,7 @@ const PATIENCE_MS = 100;
 const REST_MS = 1000;
 
 /** So many requests each caller may make in a minute, whichever instance takes them. */
-export const limitsPlugin = fp(
+export const rateLimitPlugin = fp(
   async (app: FastifyInstance, { limit, redis, logger }: LimitsOptions) => {
     if (limit === 0) return;
     const options = { global: false, max: limit, timeWindow: MINUTE_MS, keyGenerator: countedAs };

@@ -30,8 +30,8 @@ const toStop: (() => unknown)[] = [];
 afterEach(async () => {
   for (const stop of toStop.splice(0).reverse()) await stop();
 });
-async function started(access: NonNullable<Limits['access']>, redis?: Redis): Promise<Started> {
-  const service = await start({ workers: 1, kernels: 'scalar', access, ...(redis && { redis }) });
+async function started(settings: NonNullable<Limits['settings']>, redis?: Redis): Promise<Started> {
+  const service = await start({ workers: 1, kernels: 'scalar', settings, ...(redis && { redis }) });
   toStop.push(() => service.stop());
   return service;
 }
