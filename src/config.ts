@@ -87,6 +87,13 @@ export const configSchema = Type.Object({
     maximum: 2 ** 31 - 1,
     description: 'The most that `x-deadline-ms` may ask for.',
   }),
+  DRAIN_GRACE: Type.Integer({
+    default: 3000,
+    minimum: 0,
+    maximum: 2 ** 31 - 1,
+    description:
+      'Milliseconds after SIGTERM in which everything is still accepted while `/health/ready` answers 503 already, so that balancers notice in time; part of DRAIN_LIMIT.',
+  }),
   DRAIN_LIMIT: Type.Integer({
     default: 25_000,
     minimum: 0,
@@ -148,6 +155,13 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
   const given = Object.fromEntries(
     Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
   );
+  const config = check(given);
+  const { DRAIN_GRACE, DRAIN_LIMIT } = config;
+  if (DRAIN_GRACE <= DRAIN_LIMIT) return config;
+  throw new ConfigError(`DRAIN_GRACE is ${DRAIN_GRACE}, but must be <= DRAIN_LIMIT, which is ${DRAIN_LIMIT}`);
+}
+
+function check(given: Readonly<Record<string, string | undefined>>): Config {
   try {
     return envSchema<Config>({ schema: configSchema, data: given, env: false, dotenv: false });
   } catch (error) {

@@ -1,3 +1,4 @@
+import { lookup } from 'node:dns/promises';
 import type { Logger } from 'pino';
 
 /**
@@ -49,7 +50,9 @@ async function main(): Promise<void> {
       logger.error({ DRAIN_LIMIT: config.DRAIN_LIMIT }, 'stopped before everything was finished');
       process.exit(1);
     }, config.DRAIN_LIMIT);
-    await app.drain(config.DRAIN_LIMIT);
+    // A person at the terminal has no balancer that must learn of it.
+    const grace = signal === 'SIGTERM' ? config.DRAIN_GRACE : 0;
+    await app.drain({ grace, limit: config.DRAIN_LIMIT });
     await app.close();
     await pool.close();
     logger.info('stopped');
@@ -57,7 +60,9 @@ async function main(): Promise<void> {
   };
 
   logger.info({ kernels: pool.tier, workers: config.WORKERS, node: process.version }, 'workers ready');
-  await app.listen({ host: config.HOST, port: config.PORT });
+  // One address: for the name `localhost` Fastify would open a second server, which has not the settings of the first.
+  const { address: host } = await lookup(config.HOST, { verbatim: false });
+  await app.listen({ host, port: config.PORT });
 }
 
 main().catch((error: Error) => {

@@ -18,6 +18,7 @@ describe('configuration', () => {
     [{ PORT: '70000' }, 'PORT is "70000", but must be <= 65535'],
     [{ WORKERS: '0' }, 'WORKERS is "0", but must be >= 1'],
     [{ WORKERS: '1.5' }, 'WORKERS is "1.5", but must be integer'],
+    [{ DRAIN_LIMIT: '1000' }, 'DRAIN_GRACE is 3000, but must be <= DRAIN_LIMIT, which is 1000'],
     [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL is "loud", but must be equal to one of the allowed values: fatal, error, '],
   ])('%j is refused in one line', (environment, message) => {
     expect(() => loadConfig(environment)).toThrow(ConfigError);

@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -29,6 +29,26 @@ const lstmForward = (n_x: number, n_a: number, m: number, T_x: number) =>
   );
 const post = (url: string, body: string) =>
   fetch(`${url}/v1/lstm/forward`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+const connected = async (url: string, host = '127.0.0.1') => {
+  const socket = connect(Number(new URL(url).port), host).on('error', () => {}); // whoever reads it is told, too
+  await once(socket, 'connect');
+  return socket;
+};
+/** Is a new connection refused? */
+const refuses = async (url: string, host?: string) => {
+  const socket = await connected(url, host).catch(() => undefined);
+  socket?.destroy();
+  return socket === undefined;
+};
+/** All that still comes on a connection. */
+const textOf = async (socket: Socket) => {
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk);
+  return Buffer.concat(chunks).toString('latin1');
+};
+const becomes = async (claim: () => Promise<boolean>) => {
+  while (!(await claim())) await sleep(5);
+};
 
 describe('the process', () => {
   it('does not start with a bad setting, and says so in one line', () => {
@@ -82,24 +102,60 @@ describe('the process', () => {
     expect(stderr).toMatch(new RegExp(`^unroll cannot start: listen EADDRINUSE.*${port}\n$`));
   });
 
-  it.each(['SIGTERM', 'SIGINT'] as const)(
-    '%s: not ready, what runs is answered, nothing new is begun, exit 0',
-    async (signal) => {
-      const { url, pid, stop } = await started({ WORKERS: '1' });
-      const first = post(url, lstmForward(16, 128, 32, 64));
+  it('SIGTERM: not ready at once, everything is taken for DRAIN_GRACE, what has begun is answered, exit 0', async () => {
+    const { url, pid, stop } = await started({ WORKERS: '1', DRAIN_GRACE: '2000' });
+    const first = post(url, lstmForward(16, 128, 32, 64));
+    const queued = post(url, lstmForward(8, 8, 8, 8));
+    await sleep(300);
+    const start = performance.now();
+    process.kill(pid, 'SIGTERM');
+    await becomes(async () => (await fetch(`${url}/health/ready`)).status === 503);
+    const ready = await fetch(`${url}/health/ready`);
+    expect(ready.headers.get('connection')).toBe('close');
+    expect(await ready.json()).toMatchObject({ code: 'draining' });
+    const live = await fetch(`${url}/health/live`);
+    expect(live.status).toBe(200);
+    expect(live.headers.get('connection')).toBe('close');
+    const late = await post(url, lstmForward(1, 1, 1, 1));
+    expect(late.status).toBe(200);
+    expect(late.headers.get('connection')).toBe('close');
+
+    const answer = await first;
+    expect(answer.status).toBe(200);
+    expect(((await answer.json()) as { a: number[] }).a).toHaveLength(128);
+    expect((await queued).status).toBe(200);
+    expect(await stop()).toBe(0);
+    expect(performance.now() - start).toBeGreaterThan(1990);
+  });
+
+  it.each([
+    ['SIGTERM', 'after DRAIN_GRACE', '100'],
+    ['SIGINT', 'at once', '20000'],
+  ] as const)(
+    '%s: %s idle connections close, none is taken, nothing new is begun on others; what runs is answered, exit 0',
+    async (signal, _, DRAIN_GRACE) => {
+      const { url, pid, stop } = await started({ WORKERS: '1', DRAIN_GRACE });
+      const idle = await connected(url);
+      idle.write('GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n');
+      await once(idle, 'data');
+      const others = [await connected(url), await connected(url)];
+      others[1].write('POST /v1/lstm/forward HTTP/1.1\r\nho'); // and [0] has sent nothing
+      const first = post(url, lstmForward(16, 128, 64, 128));
       const queued = post(url, lstmForward(8, 8, 8, 8));
       await sleep(300);
-      process.kill(pid, signal);
-      await sleep(50);
 
-      expect((await fetch(`${url}/health/live`)).status).toBe(200);
-      const ready = await fetch(`${url}/health/ready`);
-      expect(ready.status).toBe(503);
-      expect(await ready.json()).toMatchObject({ code: 'draining' });
-      const late = await post(url, lstmForward(1, 1, 1, 1));
-      expect(late.status).toBe(503);
-      expect(late.headers.get('retry-after')).toBe('1');
-      expect(late.headers.get('connection')).toBe('close');
+      process.kill(pid, signal);
+      await once(idle, 'end'); // long before what runs is done
+      expect(await refuses(url)).toBe(true);
+      others[0].write('POST /v1/lstm/forward HTTP/1.1\r\nho');
+      for (const socket of others) {
+        const text = textOf(socket);
+        socket.write('st: a\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}');
+        expect(await text).toMatch(/^HTTP\/1.1 503 /);
+        expect(await text).toContain('\r\nretry-after: 1\r\n');
+        expect(await text).toContain('\r\nconnection: close\r\n');
+        expect(await text).toContain('"code":"draining"');
+      }
 
       const answer = await first;
       expect(answer.status).toBe(200);
@@ -108,6 +164,46 @@ describe('the process', () => {
       expect(await stop()).toBe(0);
     },
   );
+
+  // What is asked for must arrive in the quarter of a second between the end of listening and the end of the grace.
+  it('a connection that was just made when it stops listening is served', { retry: 4 }, async () => {
+    const { url, pid, stop } = await started({ DRAIN_GRACE: '1000' });
+    const sockets = [await connected(url)];
+    process.kill(pid, 'SIGTERM');
+    for (let isOpen = true; isOpen; await sleep(10)) {
+      const socket = await connected(url).catch(() => undefined);
+      if (socket) sockets.push(socket);
+      else isOpen = false;
+    }
+    const body = lstmForward(1, 1, 1, 1);
+    const head = `host: a\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
+    for (const socket of sockets) socket.write(`POST /v1/lstm/forward HTTP/1.1\r\n${head}\r\n\r\n${body}`);
+    for (const text of await Promise.all(sockets.map(textOf))) expect(text).toMatch(/^HTTP\/1.1 200 /);
+    expect(await stop()).toBe(0);
+  });
+
+  it('an answer that its client reads slowly is not cut off', async () => {
+    const { url, pid, stop } = await started();
+    const socket = await connected(url);
+    const body = lstmForward(1, 64, 64, 256); // an answer of 40 MB
+    socket.write(`POST /v1/lstm/forward HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n`);
+    socket.write(`content-length: ${body.length}\r\n\r\n${body}`);
+    await once(socket, 'readable');
+    process.kill(pid, 'SIGTERM');
+    await becomes(() => refuses(url));
+    await sleep(500);
+    const text = await textOf(socket);
+    const head = text.slice(0, text.indexOf('\r\n\r\n'));
+    expect(head).toMatch(/^HTTP\/1.1 200 /);
+    expect(text.length - head.length - 4).toBe(Number(/content-length: (\d+)/.exec(head)?.[1]));
+    expect(await stop()).toBe(0);
+  });
+
+  it('HOST=localhost is one address', async () => {
+    const { url } = await started({ HOST: 'localhost' });
+    expect(url).toMatch(/^http:\/\/127\.0\.0\.1:/);
+    expect(await refuses(url, '::1')).toBe(true);
+  });
 
   it('a second signal does not cut off what runs', async () => {
     const { url, pid, stop } = await started({ WORKERS: '1' });
@@ -203,7 +299,7 @@ describe('the process', () => {
 
   it('logs to stdout as JSON: shapes and timings, never tensors', async () => {
     const child = spawn(process.execPath, [MAIN], {
-      env: { ...process.env, PORT: '0' },
+      env: { ...process.env, PORT: '0', DRAIN_GRACE: '0' },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     let text = '';

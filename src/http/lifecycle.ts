@@ -1,39 +1,52 @@
-import type { Socket } from 'node:net';
+import { Server, type Socket } from 'node:net';
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { Problem } from './problems.js';
 
+/** Milliseconds. */
+export interface DrainTimes {
+  /** For so long everything is still taken, so that balancers learn from the health that it ends. */
+  readonly grace: number;
+  /** Until the caller stops all the same, counted from the beginning; bodies that arrive are given a part of it. */
+  readonly limit: number;
+}
+
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * From now on nothing new is begun; resolves when everything that was begun has been answered.
-     *
-     * @param limit milliseconds until the caller stops all the same; bodies that arrive are given a part of them
+     * From now on the service is not ready, and every answer closes its connection. After the grace nothing new is
+     * begun. Resolves when everything that was begun has been answered.
      */
-    drain(limit: number): Promise<void>;
+    drain(times: DrainTimes): Promise<void>;
     readonly isDraining: () => boolean;
   }
   interface FastifyRequest {
-    /** What to do when it is over: answered, or its client has left. For routes that compute. */
+    /** What to do when it is over: answered, or its client has left. */
     onOver: (() => void)[];
   }
   interface FastifyContextConfig {
-    /** Does the route compute? Such routes are refused while the service drains, and waited for. */
+    /** Does the route compute? Such routes are refused when the grace is over. */
     computes?: boolean;
   }
 }
 
-/** A body that is on its way when the drain begins may take a fifth of the time there is, and not more than this. */
+/** A body that is on its way when the grace is over may take a fifth of the time there is, and not more than this. */
 const ARRIVAL_MS = 5000;
+/** A connection that was made just before the service stopped listening has so long for its request, within the grace. */
+const LAST_MS = 250;
 
-/** Counts the requests that compute, so that the process can stop without losing one. */
+/** Knows the requests that have begun and their connections, so that the process can stop without losing one. */
 export const lifecyclePlugin = fp(
   async (app: FastifyInstance) => {
+    /** Connections that have brought a request, and stay open for another one. */
+    const kept = new Set<Socket>();
     const arriving = new Set<FastifyRequest>();
     const running = new Set<FastifyRequest>();
-    const sockets = new WeakSet<Socket>();
     let draining = false;
+    let refusing = false;
     let waiting: (() => void) | undefined;
+    const begun = () => [...arriving, ...running];
     const isIdle = () => running.size === 0 && arriving.size === 0;
 
     function forget(request: FastifyRequest): void {
@@ -42,43 +55,65 @@ export const lifecyclePlugin = fp(
       if (isIdle()) waiting?.();
     }
 
-    /** One listener a connection: in Node 20 an answer that waits behind another one is not told of the end. */
-    function forgetAllWhenClosed(socket: Socket): void {
-      if (sockets.has(socket)) return;
-      sockets.add(socket);
-      socket.once('close', () => {
-        for (const request of [...arriving, ...running]) if (request.raw.socket === socket) forget(request);
-      });
+    /**
+     * Closes connections that are kept and on which nothing is asked for: their clients open another one, elsewhere.
+     * Not by Node's closeIdleConnections, nor by its Server.close, which calls it: answers that are complete but not
+     * yet with the system would be cut off. A connection that has brought nothing yet will: it is left to its request.
+     */
+    function closeIdle(sockets: Iterable<Socket>): void {
+      const busy = new Set(begun().map(({ raw }) => raw.socket));
+      for (const socket of sockets) if (!busy.has(socket)) socket.destroySoon();
     }
 
     app.decorateRequest('onOver');
+    app.server.on('connection', (socket: Socket) => {
+      // In Node 20 an answer that waits behind another one is not told of the end.
+      socket.once('close', () => {
+        kept.delete(socket);
+        for (const request of begun()) if (request.raw.socket === socket) forget(request);
+      });
+    });
+
     app.decorate('isDraining', () => draining);
-    app.decorate('drain', async (limit: number) => {
+    app.decorate('drain', async ({ grace, limit }: DrainTimes) => {
+      const start = performance.now();
       draining = true;
+      const last = Math.min(grace, LAST_MS);
+      await sleep(grace - last);
+      // Right after what has come was read: no connection is left in the backlog, which the system would reset.
+      await turn();
+      if (app.server.listening) Server.prototype.close.call(app.server);
+      await sleep(last);
+      await turn();
+      refusing = true;
+      closeIdle(kept);
       if (isIdle()) return;
       await new Promise<void>((resolve) => {
         waiting = resolve;
         const giveUp = () => {
           for (const request of arriving) forget(request);
         };
-        setTimeout(giveUp, Math.min(limit / 5, ARRIVAL_MS)).unref();
+        const left = Math.max(0, limit - (performance.now() - start));
+        setTimeout(giveUp, Math.min(left / 5, ARRIVAL_MS)).unref();
       });
     });
 
     app.addHook('onRequest', (request, _reply, done) => {
-      if (!request.routeOptions.config.computes) return done();
-      if (draining) return done(new Problem('draining', 'the service is stopping and takes nothing new'));
       arriving.add(request);
       request.onOver = [];
-      forgetAllWhenClosed(request.raw.socket);
-      done();
+      if (!refusing || !request.routeOptions.config.computes) return done();
+      done(new Problem('draining', 'the service is stopping and takes nothing new'));
     });
     app.addHook('preHandler', (request, _reply, done) => {
       if (arriving.delete(request)) running.add(request);
       done();
     });
     app.addHook('onResponse', (request, _reply, done) => {
+      const { socket } = request.raw;
       forget(request);
+      if (!socket.destroyed) kept.add(socket);
+      // Its answer may have begun before the drain, without the header that closes the connection.
+      if (refusing) closeIdle([socket]);
       done();
     });
   },
