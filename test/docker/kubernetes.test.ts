@@ -1,0 +1,227 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { parse, parseAllDocuments } from 'yaml';
+import { configSchema, loadConfig } from '../../src/config.js';
+import { bytes, imageEnvironment, pathOf, read } from './files.js';
+
+const FOLDER = 'docker/kubernetes';
+const load = createRequire(import.meta.url);
+
+// biome-ignore lint/suspicious/noExplicitAny: the compiler checks the manifests below, as what they are
+type Manifest = any;
+
+const files = readdirSync(pathOf(FOLDER)).filter((file) => file !== 'kustomization.yaml');
+const manifests: Manifest[] = files.flatMap((file) =>
+  parseAllDocuments(read(`${FOLDER}/${file}`)).map((document) => document.toJS()),
+);
+const find = (kind: string, name = 'unroll'): Manifest =>
+  manifests.find((manifest) => manifest.kind === kind && manifest.metadata.name === name);
+
+const folder = mkdtempSync(join(tmpdir(), 'unroll-kubernetes-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+symlinkSync(pathOf('node_modules'), join(folder, 'node_modules'));
+
+/**
+ * What is wrong with manifests. Two checks with the models that are made from Kubernetes' own schemas: the compiler finds
+ * what has no place there (the validation lets it pass), the validation finds malformed texts, such as a quantity.
+ */
+function faults(given: readonly Manifest[]): string {
+  const lines = given.map((manifest, i) => {
+    const type = `import('kubernetes-models/${manifest.apiVersion}').I${manifest.kind}`;
+    return `export const manifest${i}: ${type} = ${JSON.stringify(manifest, null, 1)};`;
+  });
+  writeFileSync(join(folder, 'manifests.ts'), lines.join('\n'));
+  const options = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--types', ''];
+  const { stdout } = spawnSync(pathOf('node_modules/.bin/tsc'), [...options, 'manifests.ts'], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  const found = [stdout];
+  for (const manifest of given) {
+    const models = load(`kubernetes-models/${manifest.apiVersion}`);
+    try {
+      new models[manifest.kind](manifest).validate();
+    } catch (error) {
+      found.push((error as Error).message);
+    }
+  }
+  return found.join('');
+}
+
+/** A copy of the deployment with something changed in its container. */
+function changed(change: (container: Manifest, spec: Manifest) => void): Manifest {
+  const copy = structuredClone(find('Deployment'));
+  change(copy.spec.template.spec.containers[0], copy.spec.template.spec);
+  return copy;
+}
+
+describe('the manifests', () => {
+  it('follow the schemas of Kubernetes', () => {
+    expect(manifests.length).toBeGreaterThan(9);
+    expect(faults(manifests)).toBe('');
+  });
+
+  it.each([
+    [
+      'a misspelt field',
+      changed((container) => Object.assign(container, { imagePullPolice: 'Always' })),
+      'imagePullPolice',
+    ],
+    [
+      'a misspelt field deep inside',
+      changed((container) => Object.assign(container.securityContext, { readOnlyRootFileSystem: true })),
+      'readOnlyRootFileSystem',
+    ],
+    [
+      'a wrong type',
+      changed((container) => Object.assign(container.ports[0], { containerPort: '3000' })),
+      'containerPort',
+    ],
+    ['a wrong value', changed((container) => Object.assign(container, { imagePullPolicy: 'Sometimes' })), 'Sometimes'],
+    ['a missing field', changed((container) => delete container.name), 'name'],
+    [
+      'a quantity that is none',
+      changed((container) => Object.assign(container.resources.limits, { memory: '4 GB' })),
+      'limits/memory',
+    ],
+  ])('%s would be found', (_, manifest, said) => {
+    expect(faults([manifest])).toContain(said);
+  });
+
+  it('are all in the kustomization but the example, which holds a secret', () => {
+    const { resources, images, namespace } = parse(read(`${FOLDER}/kustomization.yaml`));
+    expect([...resources, 'api-keys.example.yaml'].sort()).toEqual(files.sort());
+    expect(images[0].newTag).toBe(JSON.parse(read('package.json')).version);
+    for (const { kind, metadata } of manifests) if (kind !== 'Namespace') expect(metadata.namespace).toBe(namespace);
+  });
+});
+
+const deployments = manifests.filter(({ kind }) => kind === 'Deployment');
+const { template } = find('Deployment').spec;
+const [container] = template.spec.containers;
+const settings: Record<string, string> = find('ConfigMap').data;
+
+describe('the settings', () => {
+  it('are settings of the service, those that are commented out, too', () => {
+    const named = [...read(`${FOLDER}/settings.yaml`).matchAll(/^ {2}(?:# )?([A-Z][A-Z_]+):/gm)].map(
+      ([, name]) => name,
+    );
+    expect(named.length).toBeGreaterThan(4);
+    for (const name of named) expect(Object.keys(configSchema.properties)).toContain(name);
+    expect(loadConfig(settings)).toMatchObject({ DRAIN_LIMIT: 25_000 });
+    expect(container.envFrom).toEqual([{ configMapRef: { name: 'unroll' } }]);
+  });
+
+  it('give a pod 5 s more than DRAIN_LIMIT before it is killed', () => {
+    expect(template.spec.terminationGracePeriodSeconds).toBe(loadConfig(settings).DRAIN_LIMIT / 1000 + 5);
+  });
+
+  it('allow one of the largest requests in the half of the memory that is for requests', () => {
+    const { BODY_LIMIT, WORK_LIMIT } = loadConfig(settings);
+    expect(BODY_LIMIT + WORK_LIMIT).toBeLessThanOrEqual(bytes(container.resources.limits.memory) / 2);
+  });
+
+  it('name the Redis that is there, which has room for what it keeps', () => {
+    const service = find('Service', 'unroll-redis');
+    const [redis] = find('Deployment', 'unroll-redis').spec.template.spec.containers;
+    expect(settings.CACHE_URL).toBe(`redis://${service.metadata.name}:${service.spec.ports[0].port}`);
+    const most = redis.args[redis.args.indexOf('--maxmemory') + 1];
+    expect(bytes(most)).toBeLessThanOrEqual(0.75 * bytes(redis.resources.limits.memory));
+  });
+
+  it('name the file of keys where it is mounted', () => {
+    const { metadata, stringData } = find('Secret', 'unroll-api-keys');
+    const [volume] = template.spec.volumes;
+    expect(volume.secret.secretName).toBe(metadata.name);
+    const [mount] = container.volumeMounts;
+    expect(mount.name).toBe(volume.name);
+    const [file] = Object.keys(stringData);
+    expect(read(`${FOLDER}/settings.yaml`)).toContain(`# API_KEYS_FILE: ${mount.mountPath}/${file}\n`);
+    expect(stringData[file]).toMatch(/^(#.*\n)*\w+:[0-9a-f]{64}\n$/);
+  });
+});
+
+describe('ports, paths and names', () => {
+  it('are those of the image', () => {
+    expect(container.ports).toEqual([{ name: 'http', containerPort: Number(imageEnvironment().PORT) }]);
+    expect(template.metadata.annotations['prometheus.io/port']).toBe(imageEnvironment().PORT);
+    const { containerPort } = container.ports[0];
+    expect(String(containerPort)).toBe(/^EXPOSE (\d+)$/m.exec(read('Dockerfile'))?.[1]);
+    expect(`${template.spec.securityContext.runAsUser}:${template.spec.securityContext.runAsGroup}`).toBe(
+      /^USER (.*)$/m.exec(read('Dockerfile'))?.[1],
+    );
+  });
+
+  it('probe paths that exist, on the port that is open', () => {
+    const { paths } = JSON.parse(read('openapi/openapi.json'));
+    const probes = [container.startupProbe, container.readinessProbe, container.livenessProbe];
+    for (const { httpGet } of probes) {
+      expect(paths[httpGet.path].get).toBeDefined();
+      expect(httpGet.port).toBe('http');
+    }
+    // An instance that stops must not be killed for it.
+    expect(container.livenessProbe.httpGet.path).toBe('/health/live');
+    expect(container.readinessProbe.httpGet.path).toBe('/health/ready');
+  });
+
+  it.each(deployments.map((deployment) => [deployment.metadata.name, deployment]))(
+    '%s: what selects its pods finds them, on a port that they have',
+    (name, deployment) => {
+      const { labels } = deployment.spec.template.metadata;
+      const { ports } = deployment.spec.template.spec.containers[0];
+      const policy = find('NetworkPolicy', name);
+      const service = find('Service', name);
+      expect(labels).toMatchObject(deployment.spec.selector.matchLabels);
+      expect(labels).toMatchObject(service.spec.selector);
+      expect(labels).toMatchObject(policy.spec.podSelector.matchLabels);
+      expect(service.spec.ports[0].targetPort).toBe(ports[0].name);
+      expect(policy.spec.ingress[0].ports[0].port).toBe(ports[0].name);
+    },
+  );
+
+  it('the autoscaler, the disruption budget and the spread are for the deployment', () => {
+    const { scaleTargetRef, minReplicas } = find('HorizontalPodAutoscaler').spec;
+    expect(scaleTargetRef).toEqual({
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      name: find('Deployment').metadata.name,
+    });
+    expect(minReplicas).toBeGreaterThanOrEqual(2);
+    expect(find('Deployment').spec.replicas).toBeUndefined();
+    expect(find('Deployment').spec.strategy.rollingUpdate.maxUnavailable).toBe(0);
+    expect(find('PodDisruptionBudget').spec.selector.matchLabels).toEqual(template.metadata.labels);
+    for (const { labelSelector } of template.spec.topologySpreadConstraints) {
+      expect(labelSelector.matchLabels).toEqual(template.metadata.labels);
+    }
+  });
+
+  it('the service may reach Redis, and Redis lets it', () => {
+    const [, redis] = find('NetworkPolicy').spec.egress;
+    const [pod] = find('Deployment', 'unroll-redis').spec.template.spec.containers;
+    expect(redis.to[0].podSelector.matchLabels).toEqual({ 'app.kubernetes.io/name': 'unroll-redis' });
+    expect(redis.ports[0].port).toBe(pod.ports[0].containerPort);
+    const [{ from }] = find('NetworkPolicy', 'unroll-redis').spec.ingress;
+    expect(from[0].podSelector.matchLabels).toEqual(template.metadata.labels);
+  });
+});
+
+it.each(deployments.map((deployment) => [deployment.metadata.name, deployment.spec.template.spec]))(
+  '%s keeps to the restricted profile, writes nothing and has no account',
+  (_, spec) => {
+    expect(spec.automountServiceAccountToken).toBe(false);
+    expect(spec.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } });
+    expect(spec.securityContext.runAsUser).toBeGreaterThan(0);
+    for (const { securityContext, resources } of spec.containers) {
+      expect(securityContext).toEqual({
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ['ALL'] },
+      });
+      expect(resources.limits.memory).toBe(resources.requests.memory);
+    }
+  },
+);
