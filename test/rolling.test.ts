@@ -46,6 +46,7 @@ describe.each(Object.keys(balancers))('behind %s', (name) => {
     `${ROLLS} rolling restarts fail no request`,
     { timeout: 120_000 + ROLLS * 60_000 },
     async () => {
+      if (!isInstalled) throw new Error(`${name} is not installed`);
       const instances = [await startInstance(0), await startInstance(0)];
       cleanups.push(() => Promise.all(instances.map(({ stop }) => stop())));
       const bodies = await Promise.all(

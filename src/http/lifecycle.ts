@@ -79,7 +79,7 @@ export const lifecyclePlugin = fp(
       const start = performance.now();
       draining = true;
       const last = Math.min(grace, LAST_MS);
-      await sleep(grace - last);
+      if (app.server.listening) await sleep(grace - last);
       // Right after what has come was read: no connection is left in the backlog, which the system would reset.
       await turn();
       if (app.server.listening) Server.prototype.close.call(app.server);
