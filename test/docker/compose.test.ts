@@ -76,6 +76,13 @@ describe('the compose file', () => {
     }
   });
 
+  it('gives Prometheus the instances, and Grafana the dashboards where it looks for them', () => {
+    const [{ static_configs }] = parse(read('docker/prometheus/prometheus.yml')).scrape_configs;
+    expect(static_configs[0].targets).toEqual(instances.map(([name]) => `${name}:${PORT}`));
+    const [{ options }] = parse(read('docker/grafana/provisioning/dashboards/unroll.yaml')).providers;
+    expect(services.grafana.volumes).toContain(`./grafana/dashboards:${options.path}:ro`);
+  });
+
   it('has two instances, of which only the balancer can be reached', () => {
     expect(instances.map(([name]) => name)).toEqual(['unroll-1', 'unroll-2']);
     const { environment, depends_on, ports, healthcheck } = services.balancer;
