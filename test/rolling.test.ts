@@ -18,20 +18,55 @@ const ROLLS = Number(process.env.ROLLS ?? 2);
 
 const docker = (file: string) => fileURLToPath(new URL(`../docker/${file}`, import.meta.url));
 
-/** How a balancer is started in the foreground, with its settings and a folder of its own. */
-const balancers: Record<string, (settings: Record<string, string>, folder: string) => ChildProcess> = {
-  haproxy: (settings, folder) =>
-    spawn('haproxy', ['-db', '-f', docker('haproxy.cfg')], { env: { ...process.env, ...settings }, cwd: folder }),
-  nginx: (settings, folder) => {
-    const file = join(folder, 'nginx.conf');
-    const template = readFileSync(docker('nginx.conf.template'), 'utf8');
-    writeFileSync(
-      file,
-      template.replace(/\$\{(\w+)\}/g, (_, name) => settings[name]),
-    );
-    return spawn('nginx', ['-p', folder, '-c', file, '-e', 'stderr', '-g', 'daemon off;']);
+interface Balancer {
+  readonly program: string;
+  /** Starts it in the foreground, with its settings and a folder of its own. */
+  start(settings: Record<string, string>, folder: string): ChildProcess;
+}
+
+const haproxy = (file: string, settings: Record<string, string>) =>
+  spawn('haproxy', ['-db', '-f', file], { env: { ...process.env, ...settings } });
+
+const balancers: Record<string, Balancer> = {
+  HAProxy: { program: 'haproxy', start: (settings) => haproxy(docker('haproxy.cfg'), settings) },
+  nginx: {
+    program: 'nginx',
+    start(settings, folder) {
+      const template = readFileSync(docker('nginx.conf.template'), 'utf8');
+      const file = join(folder, 'nginx.conf');
+      writeFileSync(
+        file,
+        template.replace(/\$\{(\w+)\}/g, (_, name) => settings[name]),
+      );
+      return spawn('nginx', ['-p', folder, '-c', file, '-e', 'stderr', '-g', 'daemon off;']);
+    },
+  },
+  // As a Service of Kubernetes is: it knows who is ready, and nothing of requests; it repeats none.
+  'a balancer of connections': {
+    program: 'haproxy',
+    start(settings, folder) {
+      const file = join(folder, 'haproxy.cfg');
+      writeFileSync(file, CONNECTIONS_ONLY);
+      return haproxy(file, settings);
+    },
   },
 };
+
+const CONNECTIONS_ONLY = `
+defaults
+    mode tcp
+    retries 0
+    timeout connect 2s
+    timeout client 60s
+    timeout server 60s
+listen unroll
+    bind "\${LISTEN}"
+    balance roundrobin
+    option httpchk GET /health/ready
+    default-server check inter 1s fastinter 300ms downinter 250ms fall 3 rise 1
+    server unroll-1 "\${UNROLL_1}"
+    server unroll-2 "\${UNROLL_2}"
+`;
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -39,14 +74,15 @@ afterEach(async () => {
 });
 
 describe.each(Object.keys(balancers))('behind %s', (name) => {
-  const isInstalled = spawnSync(name, ['-v']).error === undefined;
-  if (!isInstalled) console.info(`${name} is not installed: its rolling restarts are not tested`);
+  const { program } = balancers[name];
+  const isInstalled = spawnSync(program, ['-v']).error === undefined;
+  if (!isInstalled) console.info(`${program} is not installed: rolling restarts behind it are not tested`);
 
   it.skipIf(!isInstalled && process.env.CI !== 'true')(
     `${ROLLS} rolling restarts fail no request`,
     { timeout: 120_000 + ROLLS * 60_000 },
     async () => {
-      if (!isInstalled) throw new Error(`${name} is not installed`);
+      if (!isInstalled) throw new Error(`${program} is not installed`);
       const instances = [await startInstance(0), await startInstance(0)];
       cleanups.push(() => Promise.all(instances.map(({ stop }) => stop())));
       const bodies = await Promise.all(
@@ -77,12 +113,12 @@ function startInstance(port: number): Promise<Service> {
 }
 
 async function startBalancer(name: string, [first, second]: readonly Service[]): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), `unroll-${name}-`));
+  const folder = mkdtempSync(join(tmpdir(), 'unroll-balancer-'));
   chmodSync(folder, 0o755); // nginx' workers are another user
   cleanups.push(() => rmSync(folder, { recursive: true, force: true }));
   const LISTEN = `127.0.0.1:${await freePort()}`;
   const settings = { LISTEN, UNROLL_1: new URL(first.url).host, UNROLL_2: new URL(second.url).host };
-  const child = balancers[name](settings, folder);
+  const child = balancers[name].start(settings, folder);
   const closed = new Promise((resolve) => child.once('close', resolve));
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);
