@@ -61,7 +61,7 @@ async function main(): Promise<void> {
 
   logger.info({ kernels: pool.tier, workers: config.WORKERS, node: process.version }, 'workers ready');
   // One address: for the name `localhost` Fastify would open a second server, which has not the settings of the first.
-  const { address: host } = await lookup(config.HOST, { verbatim: false });
+  const { address: host } = await lookup(config.HOST, { order: 'ipv4first' });
   if (!stopping) await app.listen({ host, port: config.PORT });
 }
 

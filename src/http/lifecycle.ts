@@ -111,7 +111,7 @@ export const lifecyclePlugin = fp(
     app.addHook('onResponse', (request, _reply, done) => {
       const { socket } = request.raw;
       forget(request);
-      if (!socket.destroyed) kept.add(socket);
+      if (socket.destroyed === false) kept.add(socket); // what app.inject sends comes on none
       // Its answer may have begun before the drain, without the header that closes the connection.
       if (refusing) closeIdle([socket]);
       done();
