@@ -77,15 +77,19 @@ export const choicesArbitrary: fc.Arbitrary<Choices> = fc.record({
 export function tensorsFor(group: GroupMember, dims: Dims, next: () => number, choices: Choices): JsonObject {
   const values: JsonObject = {};
   for (const [name, member] of Object.entries(group.members)) {
-    if (member.kind === 'choice' || member.kind === 'integer' || !isTaken(group, name, choices)) continue;
-    values[name] = member.kind === 'group' ? tensorsFor(member, dims, next, choices) : nested(member, dims, next);
+    if (!isTaken(group, name, choices)) continue;
+    if (member.kind === 'group') values[name] = tensorsFor(member, dims, next, choices);
+    if (member.kind === 'tensor') values[name] = nested(member, dims, next);
   }
   return values;
 }
 
 function isTaken(group: GroupMember, name: string, { prediction, way, extras }: Choices): boolean {
   if (group.together.some((names) => names.includes(name))) return prediction;
-  const ways = group.either.map(({ need, may = [] }) => ({ need, all: [...need, ...may] }));
+  // A cache_id is none of the ways here: what it names must have been stored before.
+  const withTensors = group.either.filter(({ need }) => need.every((one) => group.members[one].kind !== 'text'));
+  if (group.members[name].kind === 'text') return false;
+  const ways = withTensors.map(({ need, may = [] }) => ({ need, all: [...need, ...may] }));
   if (ways.some(({ all }) => all.includes(name))) {
     const { need, all } = ways[way % ways.length];
     return need.includes(name) || (extras && all.includes(name));

@@ -36,6 +36,10 @@ function memberSchema(member: Member, found: Map<string, TSchema>): TSchema {
       const { choices, otherwise, description } = member;
       return Type.Enum([...choices], { type: 'string', default: otherwise, description });
     }
+    case 'text': {
+      const { longest, format, description } = member;
+      return Type.String(format ? { format, description } : { maxLength: longest, description });
+    }
     case 'integer':
       return Type.Integer({ minimum: member.minimum, description: member.description });
   }

@@ -27,6 +27,7 @@ import {
   pointerTo,
   symbolicShape,
   type TensorMember,
+  type TextMember,
   type Values,
 } from './signature.js';
 import { arrayOf, type Dtype, elements, rowMajor, type Tensor } from './tensor.js';
@@ -189,7 +190,7 @@ function checkPresence(signature: GroupMember, seen: ReadonlySet<string>, pointe
   const started = signature.either.filter(({ need, may = [] }) => [...need, ...may].some((name) => seen.has(name)));
   if (started.length === 0) {
     const ways = signature.either.map(({ need }) => need.join(', ')).join('; or ');
-    faults.add(pointer, `neither way to give the forward pass is taken: ${ways}`);
+    faults.add(pointer, `no way to give the forward pass is taken: ${ways}`);
   } else if (started.length > 1) {
     const [first, second] = started.map(({ need, may = [] }) => [...need, ...may].find((name) => seen.has(name)) ?? '');
     const at = pointerTo(pointer, second);
@@ -202,15 +203,12 @@ function checkPresence(signature: GroupMember, seen: ReadonlySet<string>, pointe
 
 function readOption(
   scanner: Scanner,
-  member: ChoiceMember | IntegerMember,
+  member: ChoiceMember | IntegerMember | TextMember,
   pointer: string,
   found: Found,
 ): string | number | undefined {
   const kind = peekKind(scanner);
-  const expected =
-    member.kind === 'choice'
-      ? member.choices.map((name) => `"${name}"`).join(' or ')
-      : `a whole number of at least ${member.minimum}`;
+  const expected = expectedOption(member);
 
   if (member.kind === 'choice' && kind === 'string') {
     const value = readString(scanner);
@@ -220,11 +218,26 @@ function readOption(
     const value = readNumber(scanner);
     if (Number.isInteger(value) && value >= member.minimum) return value;
     found.request.add(pointer, `${pointer} is ${value}, but must be ${expected}`);
+  } else if (member.kind === 'text' && kind === 'string') {
+    const value = readString(scanner);
+    if (value.length <= member.longest) return value;
+    found.request.add(pointer, `${pointer} has ${value.length} characters, but must be ${expected}`);
   } else {
     found.request.add(pointer, `${pointer} is ${PHRASES[kind]}, but must be ${expected}`);
     skipValue(scanner);
   }
   return undefined;
+}
+
+function expectedOption(member: ChoiceMember | IntegerMember | TextMember): string {
+  switch (member.kind) {
+    case 'choice':
+      return member.choices.map((name) => `"${name}"`).join(' or ');
+    case 'integer':
+      return `a whole number of at least ${member.minimum}`;
+    case 'text':
+      return `a string of at most ${member.longest} characters`;
+  }
 }
 
 function readTensor(scanner: Scanner, member: TensorMember, pointer: string, found: Found): Tensor | undefined {

@@ -4,7 +4,7 @@ import type { Tensor } from './tensor.js';
  * What an operation takes and gives, written once: members by name, tensors with symbolic shapes. JSON reading,
  * shape errors, schemas, examples and property tests are all derived from these descriptions.
  */
-export type Member = TensorMember | GroupMember | ChoiceMember | IntegerMember;
+export type Member = TensorMember | GroupMember | ChoiceMember | IntegerMember | TextMember;
 export type Members = Readonly<Record<string, Member>>;
 
 export interface TensorMember {
@@ -56,6 +56,17 @@ export interface IntegerMember {
   readonly optional: true;
 }
 
+/** A name or a time: what the service gives out, and is given back. */
+export interface TextMember {
+  readonly kind: 'text';
+  /** Characters that a request may give. */
+  readonly longest: number;
+  /** Of the schema. */
+  readonly format: 'date-time' | undefined;
+  readonly description: string;
+  readonly optional: true;
+}
+
 /** `shape` lists the axes, separated by spaces: 'n_a n_a+n_x', 'n_a 1', 'n_a m T_da<=T_x'. */
 export function tensor(shape: string, description: string): TensorMember & { optional: false } {
   return { kind: 'tensor', dims: shape.split(' ').map(parseDim), description, optional: false };
@@ -100,6 +111,10 @@ export function integer(minimum: number, description: string): IntegerMember {
   return { kind: 'integer', minimum, description, optional: true };
 }
 
+export function text(longest: number, description: string, format?: 'date-time'): TextMember {
+  return { kind: 'text', longest, format, description, optional: true };
+}
+
 /** The values of a request or an answer, by the names of its signature. */
 export interface Values {
   readonly [name: string]: Value | undefined;
@@ -121,7 +136,9 @@ type ValueOf<M extends Member> = M extends TensorMember
     ? ValuesOf<G>
     : M extends ChoiceMember<infer C>
       ? C
-      : number;
+      : M extends TextMember
+        ? string
+        : number;
 
 /** (n_a, n_a + n_x), as the mathematics writes it. */
 export function symbolicShape(member: TensorMember): string {

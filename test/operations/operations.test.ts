@@ -324,7 +324,7 @@ describe.each(['rnn', 'lstm'])('%s over a sequence, on any build, in any type,',
       faults: [{ pointer: '/x', detail: '/x cannot be given together with /caches: one of them is enough' }],
     });
     expect(refusal(`${net}Backward`, { da: fromInputs.da }).faults).toEqual([
-      { pointer: '', detail: 'neither way to give the forward pass is taken: caches; or x, a0, parameters' },
+      { pointer: '', detail: 'no way to give the forward pass is taken: caches; or x, a0, parameters' },
     ]);
   });
 
