@@ -100,6 +100,25 @@ export const configSchema = Type.Object({
     maximum: 2 ** 31 - 1,
     description: 'Milliseconds after SIGTERM or SIGINT for what runs to finish; then the process exits with 1.',
   }),
+  CACHE_LIMIT: Type.Integer({
+    default: 256 * 1024 * 1024,
+    minimum: 1,
+    maximum: Number.MAX_SAFE_INTEGER,
+    description:
+      'Bytes that stored caches may take in the memory of this instance, and with `CACHE_URL` those of one request; what is used least recently goes first.',
+  }),
+  CACHE_TTL: Type.Integer({
+    default: 600_000,
+    minimum: 1,
+    maximum: 2 ** 31 - 2,
+    description: 'Milliseconds that stored caches stay, from when their request came.',
+  }),
+  CACHE_URL: Type.String({
+    default: '',
+    pattern: '^(rediss?://.+)?$',
+    description:
+      'Redis or Valkey (`redis://…` or `rediss://…`) that keeps the stored caches for all instances; empty: each instance keeps its own.',
+  }),
   KERNELS: Type.Enum([...CHOICES], {
     type: 'string',
     default: 'auto',
@@ -174,10 +193,14 @@ interface EnvSchemaError extends Error {
   readonly errors?: readonly { readonly instancePath: string; readonly message?: string; readonly params: object }[];
 }
 
+/** Settings that may hold a password: they are not shown. */
+const SECRETS: ReadonlySet<string> = new Set(['CACHE_URL']);
+
 function explain(error: EnvSchemaError, given: Readonly<Record<string, string | undefined>>): string {
   const [first] = error.errors ?? [];
   if (first === undefined) return error.message;
   const name = first.instancePath.slice(1);
   const allowed = 'allowedValues' in first.params ? `: ${(first.params.allowedValues as string[]).join(', ')}` : '';
-  return `${name} is ${JSON.stringify(given[name])}, but ${first.message}${allowed}`;
+  const value = SECRETS.has(name) ? 'set' : JSON.stringify(given[name]);
+  return `${name} is ${value}, but ${first.message}${allowed}`;
 }

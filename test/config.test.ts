@@ -19,6 +19,7 @@ describe('configuration', () => {
     [{ WORKERS: '0' }, 'WORKERS is "0", but must be >= 1'],
     [{ WORKERS: '1.5' }, 'WORKERS is "1.5", but must be integer'],
     [{ DRAIN_LIMIT: '1000' }, 'DRAIN_GRACE is 3000, but must be <= DRAIN_LIMIT, which is 1000'],
+    [{ CACHE_URL: 'http://:secret@localhost' }, 'CACHE_URL is set, but must match pattern "^(rediss?://.+)?$"'],
     [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL is "loud", but must be equal to one of the allowed values: fatal, error, '],
   ])('%j is refused in one line', (environment, message) => {
     expect(() => loadConfig(environment)).toThrow(ConfigError);

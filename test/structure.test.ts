@@ -10,17 +10,18 @@ const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter(
 
 /** What a folder may import from, beside itself: http → compute → operations → engine → kernels; tensor is a leaf. */
 const ARROWS: Record<string, readonly string[]> = {
-  '.': ['http', 'compute', 'kernels'],
-  http: ['compute', 'operations', 'kernels', 'tensor', '.'],
+  '.': ['http', 'compute', 'caches', 'kernels'],
+  http: ['compute', 'caches', 'operations', 'kernels', 'tensor', '.'],
   compute: ['operations', 'kernels', 'tensor'],
   operations: ['engine', 'kernels', 'tensor'],
   engine: ['kernels', 'tensor'],
   kernels: ['tensor'],
   tensor: [],
+  caches: [],
 };
 
 /** Packages that only one folder may know. */
-const OWNERS: Record<string, string> = { fastify: 'http', '@fastify/': 'http', 'env-schema': '.' };
+const OWNERS: Record<string, string> = { fastify: 'http', '@fastify/': 'http', 'lru-cache': 'caches', 'env-schema': '.' };
 
 const folderOf = (file: string) => file.split('/').slice(0, -1)[0] ?? '.';
 const importsOf = (file: string) =>

@@ -6,6 +6,7 @@ type HttpCode =
   | 'invalid-http'
   | 'unauthorized'
   | 'not-found'
+  | 'cache-not-found'
   | 'method-not-allowed'
   | 'not-acceptable'
   | 'request-timeout'
@@ -16,6 +17,7 @@ type HttpCode =
   | 'rate-limited'
   | 'internal'
   | 'deadline-exceeded'
+  | 'cache-unavailable'
   | 'draining'
   | 'overloaded';
 
@@ -65,6 +67,13 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     meaning: 'The paths are listed at /openapi.json.',
     operation: false,
   },
+  'cache-not-found': {
+    status: 404,
+    title: 'There are no such stored caches',
+    meaning:
+      'The caches of this cache_id have expired, had to make room for others, or never were; the detail says whether they expired. Run the forward operation again, or give the backward operation its inputs.',
+    operation: true,
+  },
   'method-not-allowed': {
     status: 405,
     title: 'The path does not take this method',
@@ -94,7 +103,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     status: 413,
     title: 'The request asks for too much',
     meaning:
-      'The tensors of the request, what is computed from them and the text of the answer take more memory than one request may (WORK_LIMIT, MEMORY_LIMIT), or computing them more arithmetic (FLOPS_LIMIT); the limit and the asked amount are named.',
+      'The tensors of the request, what is computed from them and the text of the answer take more memory than one request may (WORK_LIMIT, MEMORY_LIMIT), its stored caches more than may be stored (CACHE_LIMIT), or computing them more arithmetic (FLOPS_LIMIT); the limit and the asked amount are named.',
     operation: true,
   },
   'unsupported-media-type': {
@@ -154,6 +163,14 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     status: 503,
     title: 'The service is stopping',
     meaning: 'This instance finishes what it has begun and takes nothing new. Another one can, or this one later.',
+    retryAfter: 1,
+    operation: true,
+  },
+  'cache-unavailable': {
+    status: 503,
+    title: 'Caches cannot be stored or found at the moment',
+    meaning:
+      'The store that the instances share does not answer. Everything without stored caches works; try again after Retry-After seconds.',
     retryAfter: 1,
     operation: true,
   },

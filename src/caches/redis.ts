@@ -1,0 +1,118 @@
+import type { Redis } from 'ioredis';
+import { type CacheStore, CacheTooLarge, CacheUnavailable, joined, lengthOf } from './store.js';
+
+/** Before the id. */
+const KEY = 'unroll:cache:';
+/** Bytes of one element of a list, at most: so much occupies Redis and the connection at a time. */
+const PART_BYTES = 4 * 1024 * 1024;
+/** How long an entry may take: so many milliseconds, and one for each so many bytes. */
+const LIMIT_MS = 2000;
+const BYTES_PER_MS = 32 * 1024;
+
+/**
+ * Caches in a Redis or Valkey that all instances share, each a list of parts, which goes as a whole: when its time is
+ * over, or by the server's own `maxmemory-policy` (volatile-lru) when its memory is full.
+ *
+ * @param redis a connection of its own, on which commands fail rather than wait while there is no server
+ * @param limit bytes that one entry may have, and that may be on their way to the server
+ */
+export function redisStore(redis: Redis, limit: number): CacheStore {
+  const count = { puts: 0, hits: 0, misses: 0, failures: 0 };
+  let underway = 0;
+
+  /** What goes wrong between here and the server is the same to the caller: he can try again. */
+  const reach = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof CacheTooLarge) throw error;
+      count.failures++;
+      throw new CacheUnavailable((error as Error).message);
+    }
+  };
+
+  return {
+    async put(id, pieces, ttl) {
+      const bytes = lengthOf(pieces);
+      if (bytes > limit) throw new CacheTooLarge(bytes, limit);
+      if (ttl <= 0) return;
+      await reach(async () => {
+        if (underway + bytes > limit) throw new Error(`${underway} bytes are on their way already`);
+        underway += bytes;
+        try {
+          await append(redis, KEY + id, pieces, ttl);
+        } finally {
+          underway -= bytes;
+        }
+      });
+      count.puts++;
+    },
+    async get(id) {
+      const parts = await reach(() => read(redis, KEY + id, limit));
+      if (parts) count.hits++;
+      else count.misses++;
+      return parts && joined(parts);
+    },
+    stats: () => ({ ...count, evictions: undefined, entries: undefined, bytes: undefined }),
+    async close() {
+      redis.disconnect();
+    },
+  };
+}
+
+async function append(redis: Redis, key: string, pieces: readonly Uint8Array[], ttl: number): Promise<void> {
+  const checkTime = timeLimit(lengthOf(pieces));
+  const [first, ...others] = partsOf(pieces);
+  // Together: a list without an end of its time would stay for ever.
+  await all(redis.multi().rpush(key, first).pexpire(key, ttl).exec());
+  for (const part of others) {
+    checkTime();
+    if ((await redis.rpushx(key, part)) === 0) throw new Error('what was put is gone before it was complete');
+  }
+}
+
+/** The parts of an entry; undefined if it is not there, or something else is. */
+async function read(redis: Redis, key: string, limit: number): Promise<Buffer[] | undefined> {
+  try {
+    const [count, first] = (await all(redis.pipeline().llen(key).lindexBuffer(key, 0).exec())) as [number, Buffer];
+    if (first === null) return undefined;
+    const parts = [first];
+    const checkTime = timeLimit(count * first.length);
+    for (let i = 1; i < count; i++) {
+      checkTime();
+      const part = await redis.lindexBuffer(key, i);
+      if (part === null) return undefined;
+      parts.push(part);
+      const bytes = lengthOf(parts);
+      if (bytes > limit) throw new CacheTooLarge(bytes, limit);
+    }
+    return parts;
+  } catch (error) {
+    if ((error as Error).message.startsWith('WRONGTYPE')) return undefined;
+    throw error;
+  }
+}
+
+/** The results of several commands that were sent together. */
+async function all(sent: Promise<[error: Error | null, result: unknown][] | null>): Promise<unknown[]> {
+  const results = (await sent) ?? [];
+  for (const [error] of results) if (error) throw error;
+  return results.map(([, result]) => result);
+}
+
+function partsOf(pieces: readonly Uint8Array[]): Buffer[] {
+  return pieces.flatMap(({ buffer, byteOffset, byteLength }) => {
+    const count = Math.ceil(byteLength / PART_BYTES);
+    return Array.from({ length: count }, (_, i) => {
+      const from = i * PART_BYTES;
+      return Buffer.from(buffer, byteOffset + from, Math.min(PART_BYTES, byteLength - from));
+    });
+  });
+}
+
+function timeLimit(bytes: number): () => void {
+  const end = performance.now() + LIMIT_MS + bytes / BYTES_PER_MS;
+  return () => {
+    if (performance.now() > end) throw new Error('the server takes too long');
+  };
+}

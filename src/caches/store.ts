@@ -1,0 +1,75 @@
+/** Where caches of forward passes stay until their backward passes, by their ids. It never looks into the bytes. */
+export interface CacheStore {
+  /**
+   * Keeps some bytes, which it is given in pieces, for so many milliseconds at most. From then on they are the store's.
+   *
+   * @throws CacheTooLarge, CacheUnavailable
+   */
+  put(id: string, pieces: readonly Uint8Array[], ttl: number): Promise<void>;
+  /**
+   * The bytes in one piece, the caller's own; undefined if they are not, or no longer, there.
+   *
+   * @throws CacheUnavailable
+   */
+  get(id: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  stats(): CacheStats;
+  close(): Promise<void>;
+}
+
+/** Counts since the start, and what is there now as far as this instance knows. */
+export interface CacheStats {
+  readonly puts: number;
+  readonly hits: number;
+  readonly misses: number;
+  /** Puts and gets that failed because the store could not be reached in time. */
+  readonly failures: number;
+  /** Gone to make room; this and the rest are undefined of a shared store, which tells them itself. */
+  readonly evictions: number | undefined;
+  readonly entries: number | undefined;
+  readonly bytes: number | undefined;
+}
+
+/** The store cannot be reached, or not in time. */
+export class CacheUnavailable extends Error {
+  override readonly name = 'CacheUnavailable';
+}
+
+/** One entry may not be so large. */
+export class CacheTooLarge extends Error {
+  override readonly name = 'CacheTooLarge';
+  readonly bytes: number;
+  readonly limit: number;
+
+  constructor(bytes: number, limit: number) {
+    super(`${bytes} bytes are to be kept, but the limit is ${limit} bytes`);
+    this.bytes = bytes;
+    this.limit = limit;
+  }
+}
+
+export function lengthOf(pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** Bytes that are copied before other things have their turn: about a millisecond. */
+const TURN_BYTES = 4 * 1024 * 1024;
+
+/** All pieces as one, in memory of its own. Large ones are copied in several turns of the event loop. */
+export async function joined(pieces: readonly Uint8Array[]): Promise<Uint8Array<ArrayBuffer>> {
+  const whole = new Uint8Array(lengthOf(pieces));
+  let at = 0;
+  let left = TURN_BYTES;
+  for (const piece of pieces) {
+    for (let from = 0; from < piece.length; from += TURN_BYTES) {
+      const part = piece.subarray(from, from + TURN_BYTES);
+      if (part.length > left) {
+        await new Promise(setImmediate);
+        left = TURN_BYTES;
+      }
+      whole.set(part, at);
+      at += part.length;
+      left -= part.length;
+    }
+  }
+  return whole;
+}

@@ -1,0 +1,88 @@
+import fc from 'fast-check';
+import { describe, expect, it, vi } from 'vitest';
+import { memoryStore } from '../../src/caches/memory.js';
+import { CacheTooLarge, joined } from '../../src/caches/store.js';
+
+const bytes = (length: number, value = 1) => new Uint8Array(length).fill(value);
+const LONG = 1_000_000;
+/** Room for entries of 1 KiB, each with what it takes beside its bytes. */
+const roomFor = (entries: number) => memoryStore(entries * 2048);
+
+describe('caches in memory', () => {
+  it('come back as they were put, as often as they are asked for, each time in memory of its own', async () => {
+    const store = roomFor(4);
+    await store.put('a', [bytes(3, 1), bytes(2, 2)], LONG);
+    for (let i = 0; i < 2; i++) {
+      const got = await store.get('a');
+      expect([...(got ?? [])]).toEqual([1, 1, 1, 2, 2]);
+      structuredClone(got?.buffer, { transfer: [got?.buffer as ArrayBuffer] }); // as a worker takes it
+    }
+    expect(await store.get('b')).toBeUndefined();
+    expect(store.stats()).toEqual({ puts: 1, hits: 2, misses: 1, failures: 0, evictions: 0, entries: 1, bytes: 1029 });
+  });
+
+  it('make room for new ones: what was used least recently goes first', async () => {
+    const store = roomFor(3);
+    for (const id of ['a', 'b', 'c']) await store.put(id, [bytes(1024)], LONG);
+    await store.get('a');
+    await store.put('d', [bytes(1024)], LONG);
+    const there = await Promise.all(['a', 'b', 'c', 'd'].map((id) => store.get(id)));
+    expect(there.map((one) => one !== undefined)).toEqual([true, false, true, true]);
+    expect(store.stats()).toMatchObject({ evictions: 1, entries: 3, bytes: 3 * 2048 });
+  });
+
+  it('never take more than the limit, whatever is put', async () => {
+    const sizes = fc.array(fc.integer({ min: 0, max: 20_000 }), { maxLength: 50 });
+    await fc.assert(
+      fc.asyncProperty(sizes, fc.integer({ min: 1, max: 40_000 }), async (all, limit) => {
+        const store = memoryStore(limit);
+        for (const [i, size] of all.entries()) {
+          const put = store.put(`${i}`, [bytes(size)], LONG);
+          if (size + 1024 > limit) await expect(put).rejects.toThrow(CacheTooLarge);
+          else {
+            await put;
+            expect(await store.get(`${i}`)).toHaveLength(size); // what was put last is there
+          }
+          expect(store.stats().bytes).toBeLessThanOrEqual(limit);
+        }
+        await store.close();
+        expect(store.stats()).toMatchObject({ entries: 0, bytes: 0 });
+      }),
+    );
+  });
+
+  it('too large for the limit are refused, both amounts named, and push nothing out', async () => {
+    const store = memoryStore(3000);
+    await store.put('a', [bytes(1000)], LONG);
+    await expect(store.put('b', [bytes(1000), bytes(1000)], LONG)).rejects.toThrow(
+      '3024 bytes are to be kept, but the limit is 3000 bytes',
+    );
+    expect(await store.get('a')).toBeDefined();
+  });
+
+  it('go when their time is over, and give back their bytes without being asked for', async () => {
+    const store = roomFor(4);
+    await store.put('short', [bytes(10)], 30);
+    await store.put('long', [bytes(10)], LONG);
+    await store.put('over', [bytes(10)], -5);
+    expect(store.stats().entries).toBe(2);
+    await vi.waitFor(() => expect(store.stats()).toMatchObject({ entries: 1, bytes: 1034 }), 10_000);
+    expect(await store.get('short')).toBeUndefined();
+    expect(await store.get('long')).toBeDefined();
+  });
+});
+
+describe('pieces as one', () => {
+  it('are the pieces one after the other, also where they are many and large', async () => {
+    const pieces = [5, 0, 9_000_001, 4_194_304, 3, 4_194_303].map((length, i) => bytes(length, i + 1));
+    expect(Buffer.concat(pieces).equals(await joined(pieces))).toBe(true);
+  });
+
+  it('that are large leave the event loop its turns', async () => {
+    let turns = 0;
+    const timer = setInterval(() => turns++, 0);
+    await joined([bytes(2 ** 26), bytes(2 ** 26)]);
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(5);
+  });
+});

@@ -1,0 +1,214 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { pino } from 'pino';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { cacheId } from '../../src/caches/id.js';
+import { redisStore } from '../../src/caches/redis.js';
+import { type CacheStore, CacheTooLarge, CacheUnavailable } from '../../src/caches/store.js';
+import { connectRedis } from '../../src/redis.js';
+import { freePort, type RedisServer, startRedis } from '../redis.js';
+
+const LONG = 600_000;
+const MB = 2 ** 20;
+/** Generous: the machine may be busy. */
+const PATIENT = { timeout: 30_000, interval: 50 };
+
+const open: CacheStore[] = [];
+afterEach(async () => {
+  for (const store of open.splice(0)) await store.close();
+});
+
+/** A store on this server, and the log of its connection. */
+function storeAt(url: string, limit = 64 * MB): { store: CacheStore; log: Record<string, unknown>[] } {
+  const log: Record<string, unknown>[] = [];
+  const logger = pino({ level: 'info' }, { write: (line: string) => log.push(JSON.parse(line)) });
+  const store = redisStore(connectRedis(url, logger), limit);
+  open.push(store);
+  return { store, log };
+}
+
+const idOf = (ttl = LONG) => cacheId(Date.now() + ttl);
+const isThere = (store: CacheStore) => vi.waitFor(() => store.get('none'), PATIENT);
+
+let redis: RedisServer;
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis.stop());
+
+describe('caches in Redis', () => {
+  it('come back as they were put, from any instance: small ones, large ones, and those in many pieces', async () => {
+    const [one, other] = [storeAt(redis.url).store, storeAt(redis.url).store];
+    await Promise.all([one, other].map(isThere));
+    for (const lengths of [[1], [5, 7, 9], [4 * MB], [4 * MB + 1, 3], [9 * MB, 1, 9 * MB]]) {
+      const pieces = lengths.map((length) => Uint8Array.from(randomBytes(length)));
+      const id = idOf();
+      await one.put(id, pieces, LONG);
+      const got = await other.get(id);
+      expect(Buffer.concat(pieces).equals(got ?? Buffer.alloc(0))).toBe(true);
+      expect(got?.byteOffset).toBe(0);
+    }
+    expect(one.stats()).toMatchObject({ puts: 5, hits: 0 });
+    expect(other.stats()).toMatchObject({ puts: 0, hits: 5, misses: 1 });
+  });
+
+  it('have an end, go there as a whole, and are then absent', async () => {
+    const { store } = storeAt(redis.url);
+    await isThere(store);
+    const [short, long] = [idOf(), idOf()];
+    await store.put(long, [new Uint8Array(9 * MB)], 5000);
+    await store.put(short, [new Uint8Array(9)], 50);
+    const client = connectRedis(redis.url, pino({ level: 'silent' }));
+    const ttl = await vi.waitFor(() => client.pttl(`unroll:cache:${long}`), PATIENT);
+    expect(ttl).toBeGreaterThan(0);
+    expect(ttl).toBeLessThanOrEqual(5000);
+    await vi.waitFor(async () => expect(await store.get(short)).toBeUndefined(), PATIENT);
+    await client.del(`unroll:cache:${long}`);
+    expect(await store.get(long)).toBeUndefined();
+    client.disconnect();
+  });
+
+  it('over the limit are refused, both amounts named', async () => {
+    const { store } = storeAt(redis.url, 1000);
+    await isThere(store);
+    const put = store.put(idOf(), [new Uint8Array(999), new Uint8Array(2)], LONG);
+    await expect(put).rejects.toThrow(CacheTooLarge);
+    await expect(put).rejects.toThrow('1001 bytes are to be kept, but the limit is 1000 bytes');
+    const larger = storeAt(redis.url).store;
+    await isThere(larger);
+    const id = idOf();
+    await larger.put(id, [new Uint8Array(9 * MB)], LONG);
+    await expect(store.get(id)).rejects.toThrow(CacheTooLarge);
+  });
+
+  it('that are something else are absent', async () => {
+    const { store } = storeAt(redis.url);
+    await isThere(store);
+    const client = connectRedis(redis.url, pino({ level: 'silent' }));
+    const id = idOf();
+    await vi.waitFor(() => client.set(`unroll:cache:${id}`, 'a string'), PATIENT);
+    expect(await store.get(id)).toBeUndefined();
+    client.disconnect();
+  });
+
+  it('that the server has no room for are unavailable, and those it has stay', async () => {
+    const small = await startRedis(undefined, ['--maxmemory', '20mb', '--maxmemory-policy', 'noeviction']);
+    const { store } = storeAt(small.url);
+    await isThere(store);
+    const id = idOf();
+    await store.put(id, [new Uint8Array(MB)], LONG);
+    const fill = async () => {
+      for (let i = 0; i < 40; i++) await store.put(idOf(), [new Uint8Array(MB)], LONG);
+    };
+    await expect(fill()).rejects.toThrow(CacheUnavailable);
+    expect(await store.get(id)).toHaveLength(MB);
+    await small.stop();
+  });
+
+  it('make room by the policy of the server: with volatile-lru, those used least recently go', async () => {
+    const small = await startRedis(undefined, ['--maxmemory', '20mb', '--maxmemory-policy', 'volatile-lru']);
+    const { store } = storeAt(small.url);
+    await isThere(store);
+    const ids = Array.from({ length: 40 }, () => idOf());
+    for (const id of ids) await store.put(id, [new Uint8Array(MB)], LONG);
+    const there = await Promise.all(ids.map((id) => store.get(id)));
+    expect(there[39]).toHaveLength(MB);
+    const gone = there.filter((one) => one === undefined);
+    expect(gone.length).toBeGreaterThan(0);
+    await small.stop();
+  });
+});
+
+describe('a Redis that is not there', () => {
+  it('fails at once, keeps nothing waiting, and is used when it comes', async () => {
+    const port = await freePort();
+    const { store, log } = storeAt(`redis://:not-shown@127.0.0.1:${port}`);
+    const start = performance.now();
+    await expect(store.put(idOf(), [new Uint8Array(3)], LONG)).rejects.toThrow(CacheUnavailable);
+    await expect(store.get(idOf())).rejects.toThrow(CacheUnavailable);
+    expect(performance.now() - start).toBeLessThan(1000);
+    await vi.waitFor(() => expect(log).toHaveLength(1), PATIENT);
+    expect(store.stats().failures).toBe(2);
+    const late = await startRedis(port);
+    await isThere(store);
+    await store.put(idOf(), [new Uint8Array(3)], LONG);
+    expect(JSON.stringify(log)).not.toContain('not-shown');
+    await late.stop();
+  });
+
+  it('was killed: everything fails until it is back, and then works by itself; the log has two lines of it', async () => {
+    const first = await startRedis();
+    const { store, log } = storeAt(first.url);
+    await isThere(store);
+    const id = idOf();
+    await store.put(id, [new Uint8Array(3)], LONG);
+    await first.stop();
+    for (let i = 0; i < 20; i++) await expect(store.get(id)).rejects.toThrow(CacheUnavailable);
+    // Several attempts to connect are made meanwhile.
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    const again = await startRedis(first.port);
+    await isThere(store);
+    expect(await store.get(id)).toBeUndefined();
+    await store.put(id, [new Uint8Array(3)], LONG);
+    expect(await store.get(id)).toHaveLength(3);
+    expect(log.map(({ msg }) => msg)).toEqual([
+      'redis is connected',
+      'redis is lost; connecting again until it is back',
+      'redis is back',
+    ]);
+    await again.stop();
+  });
+});
+
+describe('a Redis that stalls', () => {
+  /** Passes everything on to the server until it is told to stop. */
+  async function stallingProxy(port: number) {
+    let stalls = false;
+    const sockets = new Set<Socket>();
+    const server = createServer((from) => {
+      const to = connect(port, '127.0.0.1');
+      for (const [one, other] of [
+        [from, to],
+        [to, from],
+      ]) {
+        sockets.add(one);
+        one.on('error', () => {}).on('close', () => other.destroy());
+        one.on('data', (data) => {
+          if (!stalls) other.write(data);
+        });
+      }
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return {
+      url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      stall: (now: boolean) => {
+        stalls = now;
+      },
+      close: () => {
+        for (const socket of sockets) socket.destroy();
+        server.close();
+      },
+    };
+  }
+
+  it('fails within its limit, holds no more than the limit, and works again when it answers', async () => {
+    const proxy = await stallingProxy(redis.port);
+    const { store } = storeAt(proxy.url, 10 * MB);
+    await isThere(store);
+    const id = idOf();
+    await store.put(id, [new Uint8Array(100)], LONG);
+    proxy.stall(true);
+    const start = performance.now();
+    const puts = Array.from({ length: 20 }, () => store.put(idOf(), [new Uint8Array(MB)], LONG));
+    const results = await Promise.allSettled([...puts, store.get(id)]);
+    expect(performance.now() - start).toBeLessThan(8000);
+    for (const result of results) expect(result).toMatchObject({ reason: { name: 'CacheUnavailable' } });
+    const refused = results.filter((one) => one.status === 'rejected' && /on their way/.test(one.reason.message));
+    expect(refused).toHaveLength(10);
+    proxy.stall(false);
+    await isThere(store);
+    expect(await store.get(id)).toHaveLength(100);
+    proxy.close();
+  });
+});
