@@ -1,4 +1,5 @@
 import { pino } from 'pino';
+import { memoryStore } from '../src/caches/memory.js';
 import { Ledger } from '../src/compute/ledger.js';
 import { loadConfig } from '../src/config.js';
 import { buildApp } from '../src/http/app.js';
@@ -18,6 +19,7 @@ export async function documentText(): Promise<string> {
   const app = await buildApp({
     config: loadConfig({}),
     pool,
+    caches: memoryStore(1),
     logger: pino({ level: 'silent' }),
   });
   await app.ready();

@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import type { Logger } from 'pino';
+import type { Config } from './config.js';
 
 /**
  * The process: config → pool → app → listen; SIGTERM or SIGINT → drain → exit.
@@ -42,7 +43,8 @@ async function main(): Promise<void> {
     (err) => logger.error({ err }, 'worker died and is replaced'),
   );
   const [pool, { buildApp }] = await Promise.all([starting, import('./http/app.js')]);
-  const app = await buildApp({ config, pool, logger });
+  const { caches, redis } = await openStores(config, logger);
+  const app = await buildApp({ config, pool, caches, logger, ...(redis && { redis }) });
 
   stop = async (signal) => {
     logger.info({ signal }, 'stopping: what has begun is finished first');
@@ -55,6 +57,8 @@ async function main(): Promise<void> {
     await app.drain({ grace, limit: config.DRAIN_LIMIT });
     await app.close();
     await pool.close();
+    await caches.close();
+    redis?.disconnect();
     logger.info('stopped');
     process.exit(0);
   };
@@ -63,6 +67,17 @@ async function main(): Promise<void> {
   // One address: for the name `localhost` Fastify would open a second server, which has not the settings of the first.
   const { address: host } = await lookup(config.HOST, { order: 'ipv4first' });
   if (!stopping) await app.listen({ host, port: config.PORT });
+}
+
+/**
+ * Stored caches are kept in the memory of this process, or in the Redis that all instances share, of which nothing is
+ * loaded otherwise. They have a connection of their own: what is small does not wait behind them.
+ */
+async function openStores({ CACHE_URL, CACHE_LIMIT }: Config, logger: Logger) {
+  if (CACHE_URL === '') return { caches: (await import('./caches/memory.js')).memoryStore(CACHE_LIMIT) };
+  const [{ connectRedis }, { redisStore }] = await Promise.all([import('./redis.js'), import('./caches/redis.js')]);
+  const caches = redisStore(connectRedis(CACHE_URL, logger.child({ connection: 'caches' })), CACHE_LIMIT);
+  return { caches, redis: connectRedis(CACHE_URL, logger) };
 }
 
 main().catch((error: Error) => {

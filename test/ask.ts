@@ -1,6 +1,7 @@
-import { answer, computeBlock, type Machinery, writePiece } from '../src/compute/answer.js';
+import { cacheId } from '../src/caches/id.js';
+import { answer, computeBlock, type Large, type Machinery, writePiece } from '../src/compute/answer.js';
 import { earliest } from '../src/compute/non-finite.js';
-import type { Outcome } from '../src/compute/outcome.js';
+import type { Named, Outcome, Storage } from '../src/compute/outcome.js';
 import { pieceTasks } from '../src/compute/parts.js';
 import type { Build } from '../src/kernels/kernels.js';
 import { reference } from '../src/kernels/reference.js';
@@ -29,17 +30,32 @@ export function askWith(
 ): Outcome {
   const text = typeof request === 'string' ? request : JSON.stringify(request);
   const body = new TextEncoder().encode(text);
-  const first = answer(machinery, {
-    operation,
-    body,
-    slot: 0,
-    workLimit,
-    flopsLimit: Number.POSITIVE_INFINITY,
-    handedOver: 0,
-  });
-  if ('ok' in first) return first;
+  const storage = newStorage();
+  const flopsLimit = Number.POSITIVE_INFINITY;
+  const task = { operation, body, slot: 0, workLimit, flopsLimit, handedOver: 0, storage };
+  const reply = answer(machinery, task);
+  const outcome = 'cacheId' in reply ? answer(machinery, { ...task, resumed: resumed(reply) }) : reply;
+  if ('cacheId' in outcome) throw new Error('caches name caches');
+  const finished = 'ok' in outcome ? outcome : finish(machinery, outcome);
+  if (finished.ok && finished.stored) stored.set(storage.cache_id, Buffer.concat(finished.stored));
+  return finished;
+}
 
-  const { blocks, pieces, time, ...report } = first;
+/** The caches that were stored in this thread. */
+const stored = new Map<string, Buffer>();
+
+function newStorage(): Storage {
+  const cache_expires_at = new Date(Date.UTC(2030, 1, 1)).toISOString();
+  return { cache_id: cacheId(Date.parse(cache_expires_at)), cache_expires_at, limit: Number.POSITIVE_INFINITY };
+}
+
+function resumed(named: Named) {
+  const caches = stored.get(named.cacheId);
+  if (!caches) throw new Error(`no caches are stored as ${named.cacheId}`);
+  return { named, caches: Uint8Array.from(caches) };
+}
+
+function finish(machinery: Machinery, { blocks, pieces, stored, time, ...report }: Large): Outcome {
   const results = blocks.map((block) => computeBlock(machinery, block));
   const nonFinite = earliest(
     results.map((result) => result.nonFinite),
@@ -51,12 +67,14 @@ export function askWith(
   if (nonFinite) return refused(nonFinite.fault);
   const contributions = results.map((result) => result.contributions);
   const texts: Uint8Array<ArrayBuffer>[] = [];
-  for (const task of pieceTasks(pieces, contributions)) {
+  const toStore: Uint8Array<ArrayBuffer>[] = [];
+  for (const task of pieceTasks({ pieces, stored }, contributions)) {
     const piece = writePiece(machinery, task);
     if ('nonFinite' in piece) return refused(piece.nonFinite.fault);
-    texts.push(piece.text);
+    if ('stored' in piece) toStore.push(piece.stored);
+    else texts.push(piece.text);
   }
-  return { ...report, ok: true, body: texts };
+  return { ...report, ok: true, body: texts, ...(toStore.length > 0 && { stored: toStore }) };
 }
 
 /** The text of an answer that is not a refusal. */
@@ -66,7 +84,7 @@ export function textOf(outcome: Outcome): string {
 }
 
 /** The same for a request that must succeed: the answer's text. */
-export function askText(operation: string, request: object, kernels?: Build): string {
+export function askText(operation: string, request: object | string, kernels?: Build): string {
   return textOf(ask(operation, request, Number.POSITIVE_INFINITY, kernels));
 }
 

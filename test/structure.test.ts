@@ -21,7 +21,12 @@ const ARROWS: Record<string, readonly string[]> = {
 };
 
 /** Packages that only one folder may know. */
-const OWNERS: Record<string, string> = { fastify: 'http', '@fastify/': 'http', 'lru-cache': 'caches', 'env-schema': '.' };
+const OWNERS: Record<string, string> = {
+  fastify: 'http',
+  '@fastify/': 'http',
+  'lru-cache': 'caches',
+  'env-schema': '.',
+};
 
 const folderOf = (file: string) => file.split('/').slice(0, -1)[0] ?? '.';
 const importsOf = (file: string) =>
@@ -31,10 +36,14 @@ it('sees imports of every kind', () => {
   expect(importsOf('main.ts')).toEqual([
     'node:dns/promises',
     'pino',
+    './config.js',
     'pino',
     './compute/pool.js',
     './config.js',
     './http/app.js',
+    './caches/memory.js',
+    './redis.js',
+    './caches/redis.js',
   ]);
 });
 

@@ -1,16 +1,17 @@
 import type { Build } from '../kernels/kernels.js';
 import type { Operation } from '../operations/operation.js';
 import { operations } from '../operations/operations.js';
+import { writeBinary } from '../tensor/binary.js';
 import type { JsonCodec } from '../tensor/json-codec.js';
 import { readJson } from '../tensor/json-reader.js';
-import { type Segment, segmentsOf, writeSegments } from '../tensor/json-writer.js';
+import { type Segment, writeSegments } from '../tensor/json-writer.js';
 import { type Fault, Refusal } from '../tensor/refusal.js';
 import type { Dims } from '../tensor/shapes.js';
 import { hasBatchAxis } from '../tensor/signature.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Ledger } from './ledger.js';
 import { firstNonFinite, type NonFinite, refuseNonFinite } from './non-finite.js';
-import { MOST_READ, now, type Outcome, type Report, type Task, type Timings } from './outcome.js';
+import { MOST_READ, type Named, now, type Outcome, type Report, type Task, type Timings } from './outcome.js';
 import type { Parameters } from './parameters.js';
 import {
   blockBounds,
@@ -20,11 +21,22 @@ import {
   cutsIn,
   isLarge,
   joinedOf,
-  type PieceItem,
+  type Pieces,
   type PieceTask,
   piecesOf,
 } from './parts.js';
-import { answerOf, examine, needOf, type Request, refuseTooLarge, refuseTooMuchWork, reserve } from './workspace.js';
+import { inOwnMemory, namedCaches, storesCaches, withCaches } from './stored.js';
+import {
+  examine,
+  needOf,
+  type Request,
+  refuseTooLarge,
+  refuseTooLargeToStore,
+  refuseTooMuchWork,
+  reserve,
+  storedSegments,
+  textSegments,
+} from './workspace.js';
 
 const byId = new Map(operations.map((operation) => [operation.id, operation]));
 
@@ -40,9 +52,8 @@ export interface Machinery {
 }
 
 /** A large request that has been read and checked: any thread can compute its blocks, and then write its pieces. */
-export interface Large extends Report {
+export interface Large extends Report, Pieces {
   readonly blocks: readonly BlockTask[];
-  readonly pieces: readonly (readonly PieceItem[])[];
   readonly time: Operation['time'];
 }
 
@@ -59,25 +70,30 @@ export interface BlockResult {
   readonly nonFinite: NonFinite | undefined;
 }
 
-/** A piece of the text, or where a sum over the blocks has left the range of its numbers. */
-export type PieceResult = { readonly text: Uint8Array<ArrayBuffer> } | { readonly nonFinite: NonFinite };
+/** A piece of the text or of the stored caches, or where a sum over the blocks has left the range of its numbers. */
+export type PieceResult =
+  | { readonly text: Uint8Array<ArrayBuffer> }
+  | { readonly stored: Uint8Array<ArrayBuffer> }
+  | { readonly nonFinite: NonFinite };
 
 /**
- * The work of one request: bytes → tensors → operation → tensors → bytes; of a large one only the first step.
+ * The work of one request: bytes → tensors → operation → tensors → bytes; of a large one only the first step. One that
+ * names stored caches is given back when it has been read, and goes on when it comes again with them.
  * Everything a caller can get wrong comes back as an outcome; only faults of the service itself are thrown.
  */
-export function answer(machinery: Machinery, task: Task): Outcome | Large {
+export function answer(machinery: Machinery, task: Task): Outcome | Large | Named {
   const { kernels, codec, parameters, ledger } = machinery;
-  const { body, slot } = task;
+  const { body, slot, resumed, storage } = task;
   const operation = operationCalled(task.operation);
-  const timings: Timings = { queue: now() - task.handedOver };
+  const before = resumed?.named.timings;
+  const timings: Timings = { ...before, queue: (before?.queue ?? 0) + now() - task.handedOver };
   let dims: Dims = {};
   let flops: number | undefined;
   let start = now();
   let stage: 'decode' | 'compute' | 'encode' = 'decode';
   const lap = (next: typeof stage) => {
     const end = now();
-    timings[stage] = end - start;
+    timings[stage] = (timings[stage] ?? 0) + end - start;
     start = end;
     stage = next;
   };
@@ -87,21 +103,30 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large {
   const report = (): Report => ({ timings, dims, flops, weightsKnown: parameters?.hitRate });
 
   try {
-    take(MOST_READ * body.length);
-    const values = readJson(body, operation.request, codec, parameters);
-    const { request, need } = examine(kernels, operation, values);
+    if (!resumed) take(MOST_READ * body.length);
+    const values = resumed
+      ? withCaches(operation, resumed.named.values, resumed.caches)
+      : readJson(body, operation.request, codec, parameters);
+    const cacheId = namedCaches(values);
+    if (cacheId !== undefined) {
+      lap('compute');
+      return { cacheId, values: inOwnMemory(values), timings };
+    }
+    if (storesCaches(values) && !storage) throw new Error('caches are to be stored, but there is no store');
+    const { request, need } = examine(kernels, operation, values, storage);
     dims = request.dims;
     flops = operation.flops(dims);
     refuseTooMuchWork(flops, task.flopsLimit);
     const bounds = blockBounds(request);
     const bytes = need.bytes + (bounds.length - 2) * need.bytesOfBlock;
     refuseTooLarge(bytes, task.workLimit);
+    refuseTooLargeToStore(need, request);
     take(body.length + bytes);
     if (isLarge(request, need)) {
       const pieces = piecesOf(request, need);
       const blocks = blockTasks(request, bounds, cutsIn(pieces));
       lap('compute');
-      return { ...report(), blocks, pieces, time: operation.time };
+      return { ...report(), blocks, ...pieces, time: operation.time };
     }
     const workspace = reserve(kernels[request.dtype], request, need);
     lap('compute');
@@ -110,10 +135,10 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large {
     refuseNonFinite(firstNonFinite(workspace.computed, operation.time));
     lap('encode');
 
-    const segments = segmentsOf(operation.answer, answerOf(request, workspace.tensors));
-    const text = writeSegments(segments, codec);
+    const text = writeSegments(textSegments(request, workspace.tensors), codec);
+    const stored = need.stored > 0 ? [writeBinary(storedSegments(request, workspace.tensors))] : undefined;
     lap('encode');
-    return { ...report(), ok: true, body: [text] };
+    return { ...report(), ok: true, body: [text], ...(stored && { stored }) };
   } catch (error) {
     if (!(error instanceof Refusal || error instanceof Overloaded)) throw error;
     lap(stage);
@@ -158,7 +183,7 @@ export function computeBlock(
   return { contributions: nonFinite ? [] : contributionsOf(workspace.computed, cuts), nonFinite };
 }
 
-export function writePiece({ codec }: Machinery, { items }: PieceTask): PieceResult {
+export function writePiece({ codec }: Machinery, { items, isStored }: PieceTask): PieceResult {
   const segments: Segment[] = [];
   for (const item of items) {
     if (typeof item === 'string' || 'tensor' in item) segments.push(item);
@@ -174,5 +199,5 @@ export function writePiece({ codec }: Machinery, { items }: PieceTask): PieceRes
       segments.push(rows);
     }
   }
-  return { text: writeSegments(segments, codec) };
+  return isStored ? { stored: writeBinary(segments) } : { text: writeSegments(segments, codec) };
 }

@@ -1,5 +1,6 @@
 import type { Fault, RefusalCode } from '../tensor/refusal.js';
 import type { Dims } from '../tensor/shapes.js';
+import type { Values } from '../tensor/signature.js';
 
 /** What travels to a worker. The body's memory is moved, not copied. */
 export interface Task {
@@ -12,6 +13,26 @@ export interface Task {
   readonly flopsLimit: number;
   /** When the task was handed to the pool: milliseconds since the epoch, with fractions. */
   readonly handedOver: number;
+  /** Where the caches go if the request asks for them to be stored. */
+  readonly storage?: Storage | undefined;
+  /** In place of the body: a request that has been read before, and the stored caches that it names. */
+  readonly resumed?: { readonly named: Named; readonly caches: Uint8Array<ArrayBuffer> } | undefined;
+}
+
+/** What the caches of a request are stored as, if it asks for that. */
+export interface Storage {
+  readonly cache_id: string;
+  /** RFC 3339, in UTC. */
+  readonly cache_expires_at: string;
+  /** Bytes that they may have. */
+  readonly limit: number;
+}
+
+/** A request that names stored caches, read as far as it goes without them. Its tensors lie in memory of their own. */
+export interface Named {
+  readonly cacheId: string;
+  readonly values: Values;
+  readonly timings: Timings;
 }
 
 /** How long each stage took, in milliseconds; a stage that was not reached is absent. */
@@ -20,6 +41,8 @@ export interface Timings {
   decode?: number;
   compute?: number;
   encode?: number;
+  /** Until stored caches were found, or were stored. */
+  store?: number;
 }
 
 /** What is known of a request beside its answer. */
@@ -38,7 +61,12 @@ export interface Report {
  */
 export type Outcome = Report &
   (
-    | { readonly ok: true; readonly body: readonly Uint8Array<ArrayBuffer>[] }
+    | {
+        readonly ok: true;
+        readonly body: readonly Uint8Array<ArrayBuffer>[];
+        /** The caches, if they are to be stored. */
+        readonly stored?: readonly Uint8Array<ArrayBuffer>[];
+      }
     | { readonly ok: false; readonly code: RefusalCode | 'overloaded'; readonly faults: readonly Fault[] }
   );
 

@@ -1,4 +1,5 @@
-import { longestTensor, type Segment, segmentsOf, type TensorRows } from '../tensor/json-writer.js';
+import { bytesOf } from '../tensor/binary.js';
+import { longestTensor, type Segment, type TensorRows } from '../tensor/json-writer.js';
 import { type GroupMember, hasBatchAxis, type Value, type Values } from '../tensor/signature.js';
 import {
   arrayOf,
@@ -10,7 +11,15 @@ import {
   sliceExamples,
   type Tensor,
 } from '../tensor/tensor.js';
-import { answerOf, type Computed, type Need, planned, type Request, type Wanted } from './workspace.js';
+import {
+  type Computed,
+  type Need,
+  planned,
+  type Request,
+  storedSegments,
+  textSegments,
+  type Wanted,
+} from './workspace.js';
 
 /**
  * A large request is worked on in parts, by as many workers as are free. Its batch is cut into blocks, each a request
@@ -70,14 +79,37 @@ export interface Cut {
   readonly to: number;
 }
 
-/** The answer of a large request in pieces of about the same length, whose texts one after the other are its text. */
-export function piecesOf(request: Request, { wanted, text }: Need): PieceItem[][] {
+/** What a large request gives, in pieces of about the same length, which are the whole one after the other. */
+export interface Pieces {
+  /** Of the text of its answer. */
+  readonly pieces: readonly (readonly PieceItem[])[];
+  /** Of the bytes of its caches, if they are stored. */
+  readonly stored: readonly (readonly PieceItem[])[];
+}
+
+export function piecesOf(request: Request, { wanted, text, stored }: Need): Pieces {
   const tensors = planned(request, wanted);
   const origins = new Map([...wanted].map(([key, one]) => [tensors.get(key), one]));
+  return {
+    pieces: cutInPieces(textSegments(request, tensors), origins, longestTensor, text),
+    stored: cutInPieces(storedSegments(request, tensors), origins, bytesOf, stored),
+  };
+}
 
-  const most = Math.max(LARGE_TEXT, text / PIECES);
-  const pieces: PieceItem[][] = [[]];
-  let room = most;
+/**
+ * @param origins which tensors are computed
+ * @param bytesOf what a tensor takes where it is written
+ * @param total what all of it takes
+ */
+function cutInPieces(
+  segments: readonly Segment[],
+  origins: ReadonlyMap<Tensor | undefined, Wanted>,
+  bytesOf: (tensor: Tensor) => number,
+  total: number,
+): PieceItem[][] {
+  const most = Math.max(LARGE_TEXT, total / PIECES);
+  const pieces: PieceItem[][] = [];
+  let room = 0;
   const push = (item: PieceItem, bytes: number): void => {
     if (bytes > room) {
       pieces.push([]);
@@ -86,7 +118,7 @@ export function piecesOf(request: Request, { wanted, text }: Need): PieceItem[][
     pieces[pieces.length - 1].push(item);
     room -= bytes;
   };
-  for (const segment of segmentsOf(request.operation.answer, answerOf(request, tensors))) {
+  for (const segment of segments) {
     if (typeof segment === 'string') {
       push(segment, segment.length);
       continue;
@@ -94,7 +126,7 @@ export function piecesOf(request: Request, { wanted, text }: Need): PieceItem[][
     const { tensor } = segment;
     const origin = origins.get(tensor);
     const [n] = tensor.shape;
-    const bytes = longestTensor(tensor) / n;
+    const bytes = bytesOf(tensor) / n;
     const step = Math.max(1, Math.floor(most / 4 / bytes));
     for (let from = 0; from < n; from += step) {
       const to = Math.min(from + step, n);
@@ -111,9 +143,9 @@ function rowsOfRequest({ shape, strides, data }: Tensor, from: number, to: numbe
   return { tensor: { shape: shape.with(0, to - from), strides, data: rows }, first: from === 0, last: to === shape[0] };
 }
 
-/** The cuts of all pieces, in the order of the text. */
-export function cutsIn(pieces: readonly (readonly PieceItem[])[]): Cut[] {
-  return pieces.flat().filter(isCut);
+/** The cuts of all pieces, in their order. */
+export function cutsIn({ pieces, stored }: Pieces): Cut[] {
+  return [...pieces.flat(), ...stored.flat()].filter(isCut);
 }
 
 function isCut(item: PieceItem): item is Cut {
@@ -139,6 +171,8 @@ export function contributionsOf(computed: readonly Computed[], cuts: readonly Cu
 /** A piece of the answer, ready to be written as soon as what the blocks have added to its cuts is joined. */
 export interface PieceTask {
   readonly items: readonly (Segment | JoinedCut)[];
+  /** Is it of the stored caches? */
+  readonly isStored: boolean;
 }
 
 interface JoinedCut extends Cut {
@@ -146,18 +180,17 @@ interface JoinedCut extends Cut {
 }
 
 /** @param ofBlocks what each block has added to each cut */
-export function pieceTasks(
-  pieces: readonly (readonly PieceItem[])[],
-  ofBlocks: readonly (readonly Tensor[])[],
-): PieceTask[] {
+export function pieceTasks({ pieces, stored }: Pieces, ofBlocks: readonly (readonly Tensor[])[]): PieceTask[] {
   let next = 0;
-  return pieces.map((items) => ({
-    items: items.map((item) => {
-      if (!isCut(item)) return item;
-      const at = next++;
-      return { ...item, contributions: ofBlocks.map((block) => block[at]) };
-    }),
-  }));
+  const join = (item: PieceItem) => {
+    if (!isCut(item)) return item;
+    const at = next++;
+    return { ...item, contributions: ofBlocks.map((block) => block[at]) };
+  };
+  return [
+    ...pieces.map((items) => ({ items: items.map(join), isStored: false })),
+    ...stored.map((items) => ({ items: items.map(join), isStored: true })),
+  ];
 }
 
 /** A cut as it is written: the examples of all blocks, or the sum over the blocks in their order. */

@@ -3,7 +3,7 @@ import type { Tier } from '../kernels/kernels.js';
 import type { BlockResult, Large, PieceResult } from './answer.js';
 import { Ledger, Stopped } from './ledger.js';
 import { earliest, type NonFinite } from './non-finite.js';
-import { now, type Outcome, type Report, type Task } from './outcome.js';
+import { MOST_READ, type Named, now, type Outcome, type Report, type Storage, type Task } from './outcome.js';
 import { pieceTasks } from './parts.js';
 import { isSmall, type Job, Queue, SMALL_BYTES } from './queue.js';
 import { type Thread, ThreadDied, Threads } from './threads.js';
@@ -20,14 +20,23 @@ export interface Pool {
    * Runs an operation on a body. The body's memory moves to a worker: the caller has it no longer.
    *
    * @param deadline when the answer must be there: milliseconds since the epoch
+   * @param caches where those that are stored go and come from
    * @throws Refused when the pool cannot take it, DeadlineExceeded when it is too late already
    */
-  begin(operation: string, body: Uint8Array<ArrayBuffer>, deadline: number): Run;
+  begin(operation: string, body: Uint8Array<ArrayBuffer>, deadline: number, caches?: StoredCaches): Run;
   /** Can it take work? */
   isReady(): boolean;
   stats(): PoolStats;
   /** Ends the threads. A request that is still running fails: wait for it first. */
   close(): Promise<void>;
+}
+
+/** What a request needs of the store of caches. */
+export interface StoredCaches {
+  /** Where its own caches go. */
+  readonly storage?: Storage | undefined;
+  /** Finds those that it names, in memory that moves to a worker; what it throws, the outcome does. */
+  find(id: string): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /** A request in the pool. */
@@ -185,7 +194,7 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
   }
 
   /** The way of one request through the workers. */
-  async function work(slot: number, task: Task): Promise<Outcome> {
+  async function work(slot: number, task: Task, caches: StoredCaches | undefined): Promise<Outcome> {
     const order = task.handedOver;
     const enqueue: Enqueue = (name, task, bytes = 0) =>
       new Promise((resolve, reject) => {
@@ -202,15 +211,26 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
       if (failed ?? stopped) throw ((failed ?? stopped) as PromiseRejectedResult).reason;
       return results.map((result) => (result as PromiseFulfilledResult<unknown>).value);
     };
-    const reply = (await enqueue('requests', task, task.body.length)) as Reply;
+    const size = task.body.length;
+    let reply = (await enqueue('requests', task, size)) as Reply;
+    if ('cacheId' in reply) {
+      const { resumed, ...again } = await resume(task, reply, caches);
+      const bytes = MOST_READ * size + resumed.caches.length;
+      if (!ledger.take(slot, bytes)) {
+        const detail = `the request needs ${bytes} bytes for its stored caches, but of the ${ledger.limit} that all requests may take together ${ledger.used} are taken`;
+        throw new Refused('overloaded', detail, retryAfter());
+      }
+      reply = (await enqueue('requests', { ...again, resumed }, resumed.caches.length)) as Reply;
+    }
     if ('failure' in reply) throw new Error(reply.failure);
+    if ('cacheId' in reply) throw new Error('stored caches name others');
     return 'ok' in reply ? reply : finish(reply, slot, enqueue, all);
   }
 
   return {
     tier,
     memory: ledger,
-    begin(operation, body, deadline) {
+    begin(operation, body, deadline, caches) {
       const handedOver = now();
       if (handedOver >= deadline) throw new DeadlineExceeded();
       if (threads.alive === 0 && threads.isFailing) {
@@ -230,8 +250,9 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
         workLimit: Math.min(workLimit, ledger.limit - 2 * body.length),
         flopsLimit,
         handedOver,
+        storage: caches?.storage,
       };
-      const worked = work(slot, task).finally(() => {
+      const worked = work(slot, task, caches).finally(() => {
         ledger.close(slot);
         requests--;
       });
@@ -244,7 +265,7 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
         giveUp = (error) => {
           stop(slot);
           reject(error);
-          worked.then((late) => late.ok && discard(late.body), ignore);
+          worked.then((late) => late.ok && discard([late.body, late.stored]), ignore);
         };
         worked.then(resolve, reject);
       });
@@ -282,9 +303,19 @@ function ownMemory(body: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
 type Enqueue = (name: Job['name'], task: unknown, bytes?: number) => Promise<unknown>;
 type All = (jobs: readonly Promise<unknown>[]) => Promise<unknown[]>;
 
+/** The task of a request that names stored caches, with them in place of its body. */
+async function resume(task: Task, named: Named, caches: StoredCaches | undefined) {
+  if (caches === undefined) throw new Error('a request names stored caches, but there is no store');
+  const start = now();
+  const found = await caches.find(named.cacheId);
+  const handedOver = now();
+  named.timings.store = handedOver - start;
+  return { ...task, body: new Uint8Array(0), resumed: { named, caches: found }, handedOver };
+}
+
 /** A large request from its first part on: its blocks, then the pieces of its answer, by all workers that are free. */
 async function finish(
-  { blocks, pieces, time, ...report }: Large,
+  { blocks, pieces, stored, time, ...report }: Large,
   slot: number,
   enqueue: Enqueue,
   all: All,
@@ -305,15 +336,17 @@ async function finish(
   }
 
   const contributions = results.map((result) => result.contributions);
-  const writing = pieceTasks(pieces, contributions).map((task) => enqueue('piece', { ...task, slot }));
+  const writing = pieceTasks({ pieces, stored }, contributions).map((task) => enqueue('piece', { ...task, slot }));
   const written = (await all(writing)) as PieceResult[];
   timings.encode = now() - computed;
   const body: Uint8Array<ArrayBuffer>[] = [];
+  const toStore: Uint8Array<ArrayBuffer>[] = [];
   for (const piece of written) {
     if ('nonFinite' in piece) return refused(report, piece.nonFinite);
-    body.push(piece.text);
+    if ('stored' in piece) toStore.push(piece.stored);
+    else body.push(piece.text);
   }
-  return { ...report, ok: true, body };
+  return { ...report, ok: true, body, ...(toStore.length > 0 && { stored: toStore }) };
 }
 
 function refused(report: Report, { fault }: NonFinite): Outcome {

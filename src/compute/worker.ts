@@ -7,7 +7,7 @@ import { watched } from '../kernels/watched.js';
 import { loadJsonCodec } from '../tensor/json-codec.js';
 import { answer, type BlockTask, computeBlock, type Large, type Machinery, writePiece } from './answer.js';
 import { Ledger, Stopped } from './ledger.js';
-import type { Outcome, Task } from './outcome.js';
+import type { Named, Outcome, Task } from './outcome.js';
 import { Parameters } from './parameters.js';
 import type { PieceTask } from './parts.js';
 import type { FromThread } from './threads.js';
@@ -33,7 +33,7 @@ interface Slot {
 }
 
 /** What one of several requests that came together has given: an exception is its own alone. */
-export type Reply = Outcome | Large | { readonly failure: string };
+export type Reply = Outcome | Large | Named | { readonly failure: string };
 
 const { tier, weightsLimit, ledger: shared } = workerData as WorkerData;
 const ledger = new Ledger(shared);

@@ -1,6 +1,7 @@
 import type { Build, Kernels } from '../kernels/kernels.js';
 import type { Operation } from '../operations/operation.js';
-import { longestText, segmentsOf } from '../tensor/json-writer.js';
+import { binaryLength, binarySegments } from '../tensor/binary.js';
+import { longestText, type Segment, segmentsOf } from '../tensor/json-writer.js';
 import { Refusal } from '../tensor/refusal.js';
 import { bindDims, type Dims, shapeIn, stridesFor, tensorsIn } from '../tensor/shapes.js';
 import {
@@ -13,6 +14,8 @@ import {
   type Values,
 } from '../tensor/signature.js';
 import { arrayOf, type Dtype, elements, type Numbers, reverseAxes, type Shape, type Tensor } from '../tensor/tensor.js';
+import type { Storage } from './outcome.js';
+import { cachesIn, storesCaches } from './stored.js';
 
 /** A request as it was read, and what its letters stand for. */
 export interface Request {
@@ -21,6 +24,8 @@ export interface Request {
   readonly values: Values;
   readonly dims: Dims;
   readonly dtype: Dtype;
+  /** What its answer says of stored caches, if they are asked for. */
+  readonly storage?: Storage | undefined;
 }
 
 /** A tensor that a request needs beside its own. */
@@ -57,6 +62,8 @@ export interface Need {
   readonly numbers: number;
   /** The longest that the answer's text can be, in bytes. */
   readonly text: number;
+  /** What its stored caches are, in bytes. */
+  readonly stored: number;
   /** All of it in bytes, with the request as it was read. */
   readonly bytes: number;
   /** What each further block of the batch needs again: the weights, their panels and their gradients, in bytes. */
@@ -72,16 +79,21 @@ const MOST_KNOWN = 256;
  *
  * @throws Refusal shape-mismatch
  */
-export function examine(build: Build, operation: Operation, values: Values): { request: Request; need: Need } {
+export function examine(
+  build: Build,
+  operation: Operation,
+  values: Values,
+  storage?: Storage,
+): { request: Request; need: Need } {
   const ofBuild = known.get(build) ?? new Map();
   known.set(build, ofBuild);
   const dtype = values.dtype as Dtype;
   const key = `${operation.id} ${shapesIn(values)}`;
   const before = ofBuild.get(key);
-  if (before) return { request: { operation, values, dims: before.dims, dtype }, need: before.need };
+  if (before) return { request: { operation, values, dims: before.dims, dtype, storage }, need: before.need };
 
   const dims = bindDims(operation.request, values);
-  const request = { operation, values, dims, dtype };
+  const request = { operation, values, dims, dtype, storage };
   const need = needOf(build, request);
   if (ofBuild.size === MOST_KNOWN) ofBuild.clear();
   ofBuild.set(key, { dims, need });
@@ -123,9 +135,11 @@ export function needOf(build: Build, request: Request): Need {
       again += panels + tensor.data.length;
     }
   }
-  const text = longestText(segmentsOf(operation.answer, answerOf(request, planned(request, wanted))));
+  const tensors = planned(request, wanted);
+  const text = longestText(textSegments(request, tensors));
+  const stored = binaryLength(storedSegments(request, tensors));
   const { BYTES_PER_ELEMENT: size } = arrayOf[dtype];
-  return { wanted, numbers, text, bytes: (numbers + read) * size + text, bytesOfBlock: again * size };
+  return { wanted, numbers, text, stored, bytes: (numbers + read) * size + text + stored, bytesOfBlock: again * size };
 }
 
 /** Is the tensor a matrix that activations are multiplied with? A bias is none. */
@@ -156,6 +170,13 @@ export function refuseTooMuchWork(flops: number, limit: number): void {
   throw new Refusal('work-too-large', [{ pointer: '', detail }]);
 }
 
+/** @throws Refusal work-too-large where the caches of a request are too large to be stored */
+export function refuseTooLargeToStore({ stored }: Need, { storage }: Request): void {
+  if (storage === undefined || stored <= storage.limit) return;
+  const detail = `the caches of this request are ${stored} bytes, but ${storage.limit} may be stored`;
+  throw new Refusal('work-too-large', [{ pointer: '/caches', detail }]);
+}
+
 /** Reserves the memory of a request in one piece, and puts the request's tensors there as the engine works on them. */
 export function reserve(kernels: Kernels, request: Request, { wanted, numbers }: Need): Workspace {
   const { operation, values } = request;
@@ -177,6 +198,20 @@ export function reserve(kernels: Kernels, request: Request, { wanted, numbers }:
 /** The answer of a request: what it repeats of the request as it was read, and what is computed. */
 export function answerOf(request: Request, computed: ReadonlyMap<string, Tensor>): Values {
   return fill(request, request.operation.answer, computed);
+}
+
+/** The text of the answer: all of it but caches that are stored. */
+export function textSegments(request: Request, computed: ReadonlyMap<string, Tensor>): Segment[] {
+  const answer = answerOf(request, computed);
+  const written = storesCaches(request.values) ? { ...answer, caches: undefined } : answer;
+  return segmentsOf(request.operation.answer, written);
+}
+
+/** The bytes of caches that are stored, or none. */
+export function storedSegments(request: Request, computed: ReadonlyMap<string, Tensor>): Segment[] {
+  if (!storesCaches(request.values)) return [];
+  const { caches } = answerOf(request, computed);
+  return binarySegments(cachesIn(request.operation.answer), caches as Values, request.dtype);
 }
 
 /** All letters of a request: those of its shapes, and those that the operation adds for its scratch. */
@@ -240,6 +275,7 @@ function fill(request: Request, signature: GroupMember, tensors: ReadonlyMap<str
     const values: Record<string, Value | undefined> = {};
     for (const [name, member] of Object.entries(members)) {
       if (!exists(request, name)) continue;
+      if (member.kind === 'text') values[name] = request.storage?.[name as keyof Storage];
       if (member.kind === 'group') values[name] = repeatedGroup(request, name) ?? fillGroup(member);
       if (member.kind !== 'tensor') continue;
       const shape = shapeIn(letters, member);

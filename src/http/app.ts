@@ -2,11 +2,13 @@ import { type FastifyInstance, type FastifyServerOptions, fastify, LogController
 import type { Redis } from 'ioredis';
 import Negotiator from 'negotiator';
 import type { Logger } from 'pino';
+import type { CacheStore } from '../caches/store.js';
 import { MOST_READ } from '../compute/outcome.js';
 import type { Pool } from '../compute/pool.js';
 import type { Config } from '../config.js';
 import { accessPlugin, trustedProxies } from './access.js';
 import { bodyPlugin } from './body.js';
+import { cachesIn } from './caches.js';
 import { deadlinePlugin } from './deadline.js';
 import { errorsPlugin, pathOf, refuseBadPath, refuseMalformedHttp } from './errors.js';
 import { SECURITY_HEADERS } from './headers.js';
@@ -23,6 +25,8 @@ import { slowClientsPlugin } from './slow-clients.js';
 export interface AppOptions {
   readonly config: Config;
   readonly pool: Pool;
+  /** Where stored caches stay. */
+  readonly caches: CacheStore;
   readonly logger: Logger;
   /** Where the instances count requests together. */
   readonly redis?: Redis;
@@ -51,7 +55,7 @@ const NEVER_LOGGED = [
 ];
 
 /** The HTTP face of the service, not yet listening. */
-export async function buildApp({ config, pool, logger, redis }: AppOptions): Promise<FastifyInstance> {
+export async function buildApp({ config, pool, caches, logger, redis }: AppOptions): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: logger.child({}, { redact: { paths: NEVER_LOGGED, remove: true } }),
     logController: new LogController({ disableRequestLogging: true }),
@@ -120,7 +124,7 @@ export async function buildApp({ config, pool, logger, redis }: AppOptions): Pro
   await app.register(openapiPlugin);
   await app.register(aboutRoutes, { pool });
   await app.register(healthRoutes, { pool });
-  await app.register(computeRoutes, { pool });
+  await app.register(computeRoutes, { pool, caches: cachesIn(caches, config, app.log) });
   return app;
 }
 

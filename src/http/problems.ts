@@ -6,7 +6,6 @@ type HttpCode =
   | 'invalid-http'
   | 'unauthorized'
   | 'not-found'
-  | 'cache-not-found'
   | 'method-not-allowed'
   | 'not-acceptable'
   | 'request-timeout'

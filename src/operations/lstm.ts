@@ -6,7 +6,7 @@ import { predict } from '../engine/prediction.js';
 import type { Dims } from '../tensor/shapes.js';
 import { group, optional, tensor } from '../tensor/signature.js';
 import { operation } from './operation.js';
-import { bptt_steps, caches, dtype } from './options.js';
+import { bptt_steps, cache_id, caches, dtype, keptCaches, whenKept } from './options.js';
 
 const parameters = group(
   'LstmParameters',
@@ -177,7 +177,7 @@ export const lstmForwardOperation = operation({
     a: tensor('n_a m T_x', 'hidden states'),
     y: optional(tensor('n_y m T_x', 'predictions; there if Wy and by are given')),
     c: tensor('n_a m T_x', 'memory states'),
-    caches: optional(sequenceCaches),
+    ...keptCaches(sequenceCaches),
   }),
   scratch: {
     c0: tensor('n_a m', 'initial memory state'),
@@ -189,7 +189,7 @@ export const lstmForwardOperation = operation({
     }),
   },
   letters: ({ m, T_x }) => ({ T_c: chunkSteps(m, T_x) }),
-  when: { caches: (request) => request.caches === 'inline' },
+  when: whenKept,
   time: 'forward',
   flops: forwardFlops,
   run(kernels, { x, a0, parameters }, { a, y, c, caches }, { c0, gates }) {
@@ -205,16 +205,17 @@ export const lstmBackwardOperation = operation({
   tag: 'LSTM',
   summary: 'Gradients of the LSTM over a sequence',
   description:
-    'Backpropagation through time, full or truncated. Give either `caches` of the forward operation, or `x`, `a0`, `parameters` and, if the forward pass had it, `c0`, from which the forward pass is computed again: the answers are the same to the last byte. A loss on the predictions y = softmax(u) comes in through da: with du = y − targets, da = Wyᵀ·du.',
+    'Backpropagation through time, full or truncated. Give either `caches` of the forward operation, or the `cache_id` of stored ones, or `x`, `a0`, `parameters` and, if the forward pass had it, `c0`, from which the forward pass is computed again: the answers are the same to the last byte. A loss on the predictions y = softmax(u) comes in through da: with du = y − targets, da = Wyᵀ·du.',
   request: group(
     'LstmBackwardRequest',
-    'the gradients of the states, and the forward pass: either caches, or x, a0, c0 (optional) and parameters',
+    'the gradients of the states, and the forward pass: either caches, or cache_id, or x, a0, c0 (optional) and parameters',
     {
       x: optional(tensor('n_x m T_x', 'input sequence')),
       a0: optional(tensor('n_a m', 'initial hidden state')),
       c0: optional(tensor('n_a m', 'initial memory state; absent: zero')),
       parameters: optional(parameters),
       caches: optional(sequenceCaches),
+      cache_id,
       da: tensor(
         'n_a m T_da<=T_x',
         'gradient of the loss by each hidden state; T_da ≤ T_x, and the sequence ends there',
@@ -223,7 +224,7 @@ export const lstmBackwardOperation = operation({
       bptt_steps,
       dtype,
     },
-    { either: [{ need: ['caches'] }, { need: ['x', 'a0', 'parameters'], may: ['c0'] }] },
+    { either: [{ need: ['caches'] }, { need: ['cache_id'] }, { need: ['x', 'a0', 'parameters'], may: ['c0'] }] },
   ),
   answer: group('LstmBackwardResponse', 'gradients of the sequence', {
     gradients: group('LstmGradients', 'each of the shape of what it is the gradient of', {

@@ -1,4 +1,4 @@
-import { choice, integer } from '../tensor/signature.js';
+import { choice, type GroupMember, integer, optional, text } from '../tensor/signature.js';
 
 /** Members that several operations take beside their tensors. */
 
@@ -8,11 +8,31 @@ export const dtype = choice(
   'type of all numbers of the request: read to the nearest, computed and answered in it',
 );
 
+/**
+ * Caches of sequences: everything that the backward operation needs and the forward operation has computed or was given.
+ * `stored` ones stay with the service. It is by these four names that compute/stored.ts finds them.
+ */
 export const caches = choice(
-  ['none', 'inline'],
+  ['none', 'inline', 'stored'],
   'none',
-  'whether the answer holds `caches`, which the backward operation takes instead of the inputs',
+  'whether the answer holds `caches`, which the backward operation takes instead of the inputs: `inline`; or whether the service keeps them for a while and the answer holds their `cache_id`: `stored`',
 );
+
+export const cache_id = text(64, 'names the `caches` that a forward operation has stored, with all their tensors');
+
+/** What an answer holds of its caches. */
+export const keptCaches = <G extends GroupMember>(group: G) => ({
+  caches: optional(group),
+  cache_id: text(64, 'names the stored caches for the backward operation; there if they are `stored`'),
+  cache_expires_at: text(30, 'when the stored caches go, at the latest; there if they are `stored`', 'date-time'),
+});
+
+/** When that exists. Stored caches are part of the answer, too, but not of its text. */
+export const whenKept = {
+  caches: (request: { readonly caches: string }) => request.caches !== 'none',
+  cache_id: (request: { readonly caches: string }) => request.caches === 'stored',
+  cache_expires_at: (request: { readonly caches: string }) => request.caches === 'stored',
+};
 
 export const bptt_steps = integer(
   1,

@@ -6,7 +6,7 @@ import { rnnCellBackward, rnnCellForward, rnnWeightGradients, rnnWeights } from 
 import type { Dims } from '../tensor/shapes.js';
 import { group, optional, tensor } from '../tensor/signature.js';
 import { operation } from './operation.js';
-import { bptt_steps, caches, dtype } from './options.js';
+import { bptt_steps, cache_id, caches, dtype, keptCaches, whenKept } from './options.js';
 
 const parameters = group(
   'RnnParameters',
@@ -134,9 +134,9 @@ export const rnnForwardOperation = operation({
   answer: group('RnnForwardResponse', 'the states of the sequence', {
     a: tensor('n_a m T_x', 'hidden states'),
     y_pred: optional(tensor('n_y m T_x', 'predictions; there if Wya and by are given')),
-    caches: optional(sequenceCaches),
+    ...keptCaches(sequenceCaches),
   }),
-  when: { caches: (request) => request.caches === 'inline' },
+  when: whenKept,
   time: 'forward',
   flops: forwardFlops,
   run(kernels, { x, a0, parameters }, { a, y_pred }) {
@@ -152,15 +152,16 @@ export const rnnBackwardOperation = operation({
   tag: 'RNN',
   summary: 'Gradients of the RNN over a sequence',
   description:
-    'Backpropagation through time, full or truncated. Give either `caches` of the forward operation, or `x`, `a0` and `parameters`, from which the forward pass is computed again: the answers are the same to the last byte. A loss on the predictions y = softmax(u) comes in through da: with du = y − targets, da = Wyaᵀ·du.',
+    'Backpropagation through time, full or truncated. Give either `caches` of the forward operation, or the `cache_id` of stored ones, or `x`, `a0` and `parameters`, from which the forward pass is computed again: the answers are the same to the last byte. A loss on the predictions y = softmax(u) comes in through da: with du = y − targets, da = Wyaᵀ·du.',
   request: group(
     'RnnBackwardRequest',
-    'the gradient of the hidden states, and the forward pass: either caches, or x, a0 and parameters',
+    'the gradient of the hidden states, and the forward pass: either caches, or cache_id, or x, a0 and parameters',
     {
       x: optional(tensor('n_x m T_x', 'input sequence')),
       a0: optional(tensor('n_a m', 'initial hidden state')),
       parameters: optional(parameters),
       caches: optional(sequenceCaches),
+      cache_id,
       da: tensor(
         'n_a m T_da<=T_x',
         'gradient of the loss by each hidden state; T_da ≤ T_x, and the sequence ends there',
@@ -168,7 +169,7 @@ export const rnnBackwardOperation = operation({
       bptt_steps,
       dtype,
     },
-    { either: [{ need: ['caches'] }, { need: ['x', 'a0', 'parameters'] }] },
+    { either: [{ need: ['caches'] }, { need: ['cache_id'] }, { need: ['x', 'a0', 'parameters'] }] },
   ),
   answer: group('RnnBackwardResponse', 'gradients of the sequence', {
     gradients: group('RnnGradients', 'each of the shape of what it is the gradient of', {

@@ -3,6 +3,7 @@ export type RefusalCode =
   | 'invalid-json'
   | 'invalid-request'
   | 'invalid-tensor'
+  | 'cache-not-found'
   | 'shape-mismatch'
   | 'non-finite-result'
   | 'work-too-large';

@@ -3,10 +3,12 @@ import { answer, type Large } from '../../src/compute/answer.js';
 import { firstNonFinite } from '../../src/compute/non-finite.js';
 import { blockBounds, type Cut } from '../../src/compute/parts.js';
 import { answerOf, needOf, type Request, reserve } from '../../src/compute/workspace.js';
+import { readBinary } from '../../src/tensor/binary.js';
 import { readJson } from '../../src/tensor/json-reader.js';
-import { segmentsOf, writeSegments } from '../../src/tensor/json-writer.js';
+import { segmentsOf, writeJson, writeSegments } from '../../src/tensor/json-writer.js';
 import type { Fault } from '../../src/tensor/refusal.js';
 import { bindDims, type Dims } from '../../src/tensor/shapes.js';
+import type { GroupMember } from '../../src/tensor/signature.js';
 import { type Dtype, elements } from '../../src/tensor/tensor.js';
 import { askWith, codec } from '../ask.js';
 import { builds, fastBuilds } from '../kernels/builds.js';
@@ -68,8 +70,9 @@ function partsOf(id: string, body: object): Large {
     workLimit: Infinity,
     flopsLimit: Infinity,
     handedOver: 0,
+    storage: { cache_id: 'id', cache_expires_at: 'then', limit: Infinity },
   });
-  if ('ok' in result) throw new Error(`${id} is not large`);
+  if (!('blocks' in result)) throw new Error(`${id} is not large`);
   return result;
 }
 
@@ -164,6 +167,49 @@ describe.each(['rnn', 'lstm'])('%s: large caches', (net) => {
     const { caches: _, ...inputs } = forward;
     const fromCaches = inParts(`${net}Backward`, { caches, da, dtype });
     expect(fromCaches).toEqual(inParts(`${net}Backward`, { ...inputs, da }));
+  });
+});
+
+describe.each([
+  ['rnn', { n_x: 90, n_a: 160, n_y: 5, m: 41, T_x: 128 }],
+  ['lstm', { n_x: 64, n_a: 128, n_y: 5, m: 41, T_x: 40 }],
+])('%s: large stored caches', (net, dims) => {
+  const choices = { prediction: true, way: 0, extras: true };
+  const request = tensorsFor(operationCalled(`${net}Forward`).request, dims, numbersFrom(1, 0.2), choices);
+
+  it.each(dtypes)('are the bytes of the unsplit request, and give the gradients of inline ones, in %s', (dtype) => {
+    const forward = { ...request, dtype, caches: 'stored' };
+    expect(partsOf(`${net}Forward`, forward).stored.length).toBeGreaterThan(1);
+    const outcome = askWith(machinery, `${net}Forward`, forward);
+    if (!outcome.ok || !outcome.stored) throw new Error('nothing is stored');
+    const group = operationCalled(`${net}Forward`).answer.members.caches as GroupMember;
+    const caches = readBinary(Uint8Array.from(Buffer.concat(outcome.stored)), group);
+    const inline = inParts(`${net}Forward`, { ...forward, caches: 'inline' });
+    if (!('text' in inline)) throw new Error('the request was refused');
+    expect(inline.text.includes(Buffer.from(writeJson(group, caches, codec)).toString())).toBe(true);
+
+    const { cache_id, cache_expires_at, a, ...states } = JSON.parse(Buffer.concat(outcome.body).toString());
+    const { caches: _, ...others } = JSON.parse(inline.text);
+    expect({ a, ...states }).toEqual(others);
+    const [da, inputs] = [a, { ...forward, caches: undefined }];
+    const fromStored = inParts(`${net}Backward`, { cache_id, da, dtype });
+    expect(fromStored).toEqual(inParts(`${net}Backward`, { ...inputs, da }));
+  });
+
+  it('are refused over their limit, both amounts named, before anything is computed', () => {
+    const body = Buffer.from(JSON.stringify({ ...request, caches: 'stored' }));
+    const ask = (limit: number) => {
+      const storage = { cache_id: 'x', cache_expires_at: 'y', limit };
+      const limits = { workLimit: Infinity, flopsLimit: Infinity };
+      const task = { operation: `${net}Forward`, body: Uint8Array.from(body), slot: 0, handedOver: 0 };
+      return answer(machinery, { ...task, ...limits, storage });
+    };
+    const outcome = askWith(machinery, `${net}Forward`, body.toString());
+    if (!outcome.ok || !outcome.stored) throw new Error('nothing is stored');
+    const { length } = Buffer.concat(outcome.stored);
+    const detail = `the caches of this request are ${length} bytes, but ${length - 1} may be stored`;
+    expect(ask(length - 1)).toMatchObject({ code: 'work-too-large', faults: [{ pointer: '/caches', detail }] });
+    expect('blocks' in ask(length)).toBe(true);
   });
 });
 

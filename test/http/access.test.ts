@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { memoryStore } from '../../src/caches/memory.js';
 import type { Pool } from '../../src/compute/pool.js';
 import { ConfigError, loadConfig } from '../../src/config.js';
 import { buildApp } from '../../src/http/app.js';
@@ -173,7 +174,7 @@ describe('with keys', () => {
 const appWith = (settings: Limits['settings']) => {
   const pool = { tier: 'scalar', isReady: () => true, memory: { limit: 1e9 } } as Pool;
   const config = { ...loadConfig({}), ...settings };
-  return buildApp({ config, pool, logger: pino({ level: 'silent' }) });
+  return buildApp({ config, pool, caches: memoryStore(1), logger: pino({ level: 'silent' }) });
 };
 
 it('a route that is added needs a key, without a word said', async () => {

@@ -153,8 +153,8 @@ const cases: Case[] = [
     pointer: '/y/0/0/0',
   },
   {
-    what: 'caches "stored"',
-    send: () => post(with_({ caches: 'stored' })),
+    what: 'caches "elsewhere"',
+    send: () => post(with_({ caches: 'elsewhere' })),
     status: 400,
     code: 'invalid-request',
     pointer: '/caches',

@@ -29,7 +29,7 @@ const document: Document = JSON.parse(committed);
 
 /** Checks a value against a schema of the document. */
 function validator(schema: object): ValidateFunction {
-  const ajv = new Ajv({ strict: false });
+  const ajv = new Ajv({ strict: false, formats: { 'date-time': true } });
   ajv.addSchema({ $id: 'document', components: document.components });
   return ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/components', '"document#/components')));
 }

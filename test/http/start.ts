@@ -2,6 +2,8 @@ import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { Redis } from 'ioredis';
 import { pino } from 'pino';
+import { memoryStore } from '../../src/caches/memory.js';
+import type { CacheStore } from '../../src/caches/store.js';
 import { createPool, type Pool } from '../../src/compute/pool.js';
 import { type Config, loadConfig } from '../../src/config.js';
 import { buildApp } from '../../src/http/app.js';
@@ -31,6 +33,10 @@ export interface Limits {
   readonly requestTimeout?: number;
   readonly idleTimeout?: number;
   readonly deadline?: number;
+  readonly cacheLimit?: number;
+  readonly cacheTtl?: number;
+  /** By default in the memory of this process. */
+  readonly caches?: CacheStore;
   readonly kernels?: Choice;
   /** Keys, limits, origins and whatever else. */
   readonly settings?: Partial<Config>;
@@ -52,6 +58,9 @@ export async function start(limits: Limits = {}): Promise<Started> {
     requestTimeout = 60_000,
     idleTimeout = 30_000,
     deadline = 60_000,
+    cacheLimit = 2 ** 26,
+    cacheTtl = 600_000,
+    caches = memoryStore(cacheLimit),
     settings = {},
     redis,
   } = limits;
@@ -67,9 +76,11 @@ export async function start(limits: Limits = {}): Promise<Started> {
     REQUEST_TIMEOUT: requestTimeout,
     IDLE_TIMEOUT: idleTimeout,
     DEADLINE: deadline,
+    CACHE_LIMIT: cacheLimit,
+    CACHE_TTL: cacheTtl,
     ...settings,
   };
-  const app = await buildApp({ config, pool, logger, ...(redis && { redis }) });
+  const app = await buildApp({ config, pool, caches, logger, ...(redis && { redis }) });
   await app.listen({ host: '127.0.0.1', port: 0 });
   const { port } = app.server.address() as AddressInfo;
   return {
@@ -80,6 +91,7 @@ export async function start(limits: Limits = {}): Promise<Started> {
     async stop() {
       await app.close();
       await pool.close();
+      await caches.close();
     },
   };
 }

@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { Build } from '../../src/kernels/kernels.js';
 import type { Operation } from '../../src/operations/operation.js';
 import { operations } from '../../src/operations/operations.js';
+import { readBinary } from '../../src/tensor/binary.js';
+import { writeJson } from '../../src/tensor/json-writer.js';
 import { shapeIn } from '../../src/tensor/shapes.js';
 import type { GroupMember } from '../../src/tensor/signature.js';
 import type { Dtype } from '../../src/tensor/tensor.js';
@@ -223,25 +225,44 @@ describe.each(['rnn', 'lstm'])('%s over a sequence, on any build, in any type,',
 
   const backwardArbitrary = fc.record({ dims: dimsArbitrary, extras: fc.boolean(), seed: fc.integer() });
 
-  it('goes backward from caches and from inputs with the same bytes', () => {
+  it('goes backward from inline caches, from stored ones and from inputs with the same bytes', () => {
     fc.assert(
       fc.property(
         machinery,
         backwardArbitrary,
         fc.integer({ min: 1, max: 6 }),
-        (any, { dims, extras, seed }, bptt_steps) => {
+        fc.boolean(),
+        (any, { dims, extras, seed }, bptt_steps, prediction) => {
           const { askJson, askText } = asker(any);
-          const choices = { prediction: true, way: 1, extras };
+          const choices = { prediction, way: 1, extras };
           const request = tensorsFor(sequence('Backward').request, dims, numbersFrom(seed), choices);
           const { da, dc, ...inputs } = request;
-          const { caches } = askJson(`${net}Forward`, { ...inputs, caches: 'inline' });
+          const { caches, ...states } = askJson(`${net}Forward`, { ...inputs, caches: 'inline' });
+          const { cache_id, cache_expires_at, ...same } = askJson(`${net}Forward`, { ...inputs, caches: 'stored' });
+          expect(same).toEqual(states);
+          expect(cache_id).toMatch(/^[0-9a-z-]{46}$/);
+          expect(new Date(cache_expires_at as string).toISOString()).toBe(cache_expires_at);
           const upstream = { da, ...(dc ? { dc } : {}), bptt_steps };
-          expect(askText(`${net}Backward`, { caches, ...upstream })).toBe(
-            askText(`${net}Backward`, { ...inputs, ...upstream }),
-          );
+          const fromInputs = askText(`${net}Backward`, { ...inputs, ...upstream });
+          expect(askText(`${net}Backward`, { caches, ...upstream })).toBe(fromInputs);
+          for (let i = 0; i < 2; i++) expect(askText(`${net}Backward`, { cache_id, ...upstream })).toBe(fromInputs);
         },
       ),
     );
+  });
+
+  it('stores in caches exactly what inline ones are read back as', () => {
+    const bits = [-0, 5e-324, 0, -1.5e-310, 0.1, 1e-7, 1e21];
+    let i = 0;
+    const dims = { n_x: 2, n_a: 3, n_y: 2, m: 2, T_x: 3, T_da: 3 };
+    const choices = { prediction: false, way: 0, extras: true };
+    const request = tensorsFor(sequence('Forward').request, dims, () => bits[i++ % bits.length], choices);
+    const outcome = ask(`${net}Forward`, jsonText({ ...request, caches: 'stored' }));
+    if (!outcome.ok || !outcome.stored) throw new Error('nothing is stored');
+    const group = sequence('Forward').answer.members.caches as GroupMember;
+    const caches = readBinary(Uint8Array.from(Buffer.concat(outcome.stored)), group);
+    const inline = askTextOn(`${net}Forward`, jsonText({ ...request, caches: 'inline' }));
+    expect(inline).toContain(`"caches":${Buffer.from(writeJson(group, caches))}`);
   });
 
   it('truncated at T_x steps or more is full backpropagation; at fewer steps it is not', () => {
@@ -324,21 +345,49 @@ describe.each(['rnn', 'lstm'])('%s over a sequence, on any build, in any type,',
       faults: [{ pointer: '/x', detail: '/x cannot be given together with /caches: one of them is enough' }],
     });
     expect(refusal(`${net}Backward`, { da: fromInputs.da }).faults).toEqual([
-      { pointer: '', detail: 'no way to give the forward pass is taken: caches; or x, a0, parameters' },
+      { pointer: '', detail: 'no way to give the forward pass is taken: caches; or cache_id; or x, a0, parameters' },
     ]);
   });
 
-  it('refuses stored caches and cache_id, which this version does not have', () => {
-    const dims = { n_x: 2, n_a: 2, n_y: 2, m: 1, T_x: 2, T_da: 2 };
-    const request = tensorsFor(sequence('Forward').request, dims, numbersFrom(1), {
-      prediction: false,
-      way: 0,
-      extras: false,
+  it('refuses stored caches of another kind, of another type, and of other letters', () => {
+    const dims = { n_x: 2, n_a: 3, n_y: 2, m: 1, T_x: 2, T_da: 2 };
+    const store = (id: string, dtype: Dtype) => {
+      const choices = { prediction: false, way: 0, extras: false };
+      const request = tensorsFor(operationCalled(id).request, dims, numbersFrom(1), choices);
+      return askJsonOn(id, { ...request, dtype, caches: 'stored' }).cache_id;
+    };
+    const da = Array(3).fill([[1, 1]]);
+    const [own, other, Own, Other] = lstm ? ['lstm', 'rnn', 'Lstm', 'Rnn'] : ['rnn', 'lstm', 'Rnn', 'Lstm'];
+    expect(refusal(`${net}Backward`, { cache_id: store(`${other}Forward`, 'float64'), da })).toEqual({
+      code: 'invalid-request',
+      faults: [
+        { pointer: '/cache_id', detail: `/cache_id names ${Other}Caches, but ${own}Backward takes ${Own}Caches` },
+      ],
     });
-    expect(refusal(`${net}Forward`, { ...request, caches: 'stored' }).faults[0].detail).toBe(
-      '/caches is "stored", but must be "none" or "inline"',
+    const detail = '/cache_id names caches in float32, but /dtype is "float64"';
+    expect(refusal(`${net}Backward`, { cache_id: store(`${own}Forward`, 'float32'), da })).toEqual({
+      code: 'invalid-request',
+      faults: [{ pointer: '/cache_id', detail }],
+    });
+    expect(refusal(`${net}Backward`, { cache_id: store(`${own}Forward`, 'float64'), da: [[[1, 1]]] })).toEqual({
+      code: 'shape-mismatch',
+      faults: [
+        {
+          pointer: '/da',
+          detail: '/da has shape (1, 1, 2), but (n_a, m, T_da) is (3, 1, 2): n_a = 3 from /caches/a',
+        },
+      ],
+    });
+  });
+
+  it('refuses a cache_id that is no string, or a long one, and one beside caches or inputs', () => {
+    const detailOf = (request: object) => refusal(`${net}Backward`, { da: [[[1]]], ...request }).faults[0].detail;
+    expect(detailOf({ cache_id: 5 })).toBe('/cache_id is a number, but must be a string of at most 64 characters');
+    expect(detailOf({ cache_id: null })).toMatch(/^\/cache_id is null, but must be a string/);
+    expect(detailOf({ cache_id: 'x'.repeat(65) })).toBe(
+      '/cache_id has 65 characters, but must be a string of at most 64 characters',
     );
-    expect(refusal(`${net}Backward`, { cache_id: 'abc', da: [[[1]]] }).faults[0].pointer).toBe('/cache_id');
+    expect(detailOf({ cache_id: 'x', a0: [[1]] })).toMatch(/^\/a0 cannot be given together with \/cache_id/);
   });
 });
 

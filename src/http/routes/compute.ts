@@ -1,17 +1,22 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Stopped } from '../../compute/ledger.js';
-import type { Outcome, Timings } from '../../compute/outcome.js';
-import { DeadlineExceeded, type Pool, Refused } from '../../compute/pool.js';
+import { now, type Outcome, type Storage, type Timings } from '../../compute/outcome.js';
+import { DeadlineExceeded, type Pool, Refused, type StoredCaches } from '../../compute/pool.js';
 import { discard } from '../../compute/transfer.js';
 import type { Operation } from '../../operations/operation.js';
 import { operations } from '../../operations/operations.js';
+import type { Caches } from '../caches.js';
 import { operationSchema } from '../openapi.js';
 import { Problem } from '../problems.js';
 
 /** One route an operation: the body goes to a worker as it came, and the worker's bytes are the answer. */
-export async function computeRoutes(app: FastifyInstance, { pool }: { pool: Pool }): Promise<void> {
+export async function computeRoutes(
+  app: FastifyInstance,
+  { pool, caches }: { pool: Pool; caches: Caches },
+): Promise<void> {
   for (const operation of operations) {
+    const mayStore = Object.hasOwn(operation.answer.members, 'cache_id');
     app.post(
       operation.path,
       { config: { computes: true }, schema: operationSchema(operation) },
@@ -19,7 +24,8 @@ export async function computeRoutes(app: FastifyInstance, { pool }: { pool: Pool
         // A request without body and content type reaches this point without a parser.
         const body = (request.body as Uint8Array<ArrayBuffer> | undefined) ?? new Uint8Array(0);
         const bytesIn = body.length;
-        const outcome = await run(pool, operation, body, request);
+        const storage = mayStore ? caches.storage() : undefined;
+        const outcome = await run(pool, operation, body, request, { storage, find: caches.find });
         if (outcome === undefined) return reply.hijack(); // nobody is there to be answered
         const { timings, dims, flops, weightsKnown } = outcome;
         reply.stages = timings;
@@ -29,6 +35,12 @@ export async function computeRoutes(app: FastifyInstance, { pool }: { pool: Pool
         reply.logged = { operation: operation.id, dims, flops, bytesIn, bytesOut };
         if (!outcome.ok) throw new Problem(outcome.code, summary(outcome), outcome.faults);
         request.onOver.push(() => discard(outcome.body));
+        // The answer tells the id: the caches must be there by then.
+        if (storage && outcome.stored) {
+          request.hold.become(bytesOut + lengthOf(outcome.stored));
+          await keep(caches, storage, outcome.stored, timings);
+          request.hold.become(bytesOut);
+        }
         reply.type('application/json');
         const [first, ...more] = outcome.body;
         if (more.length === 0) return reply.send(Buffer.from(first.buffer, first.byteOffset, first.byteLength));
@@ -42,15 +54,22 @@ function lengthOf(pieces: readonly Uint8Array[]): number {
   return pieces.reduce((sum, { length }) => sum + length, 0);
 }
 
+async function keep(caches: Caches, storage: Storage, pieces: readonly Uint8Array[], timings: Timings): Promise<void> {
+  const start = now();
+  await caches.keep(storage, pieces);
+  timings.store = now() - start;
+}
+
 /** Nothing comes back where the client has left. */
 async function run(
   pool: Pool,
   operation: Operation,
   body: Uint8Array<ArrayBuffer>,
   request: FastifyRequest,
+  caches: StoredCaches,
 ): Promise<Outcome | undefined> {
   try {
-    const { outcome, cancel } = pool.begin(operation.id, body, request.deadline.at);
+    const { outcome, cancel } = pool.begin(operation.id, body, request.deadline.at, caches);
     request.onOver.push(cancel);
     return await outcome;
   } catch (error) {

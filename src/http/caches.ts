@@ -1,0 +1,69 @@
+import type { FastifyBaseLogger } from 'fastify';
+import { cacheId, expiryOf } from '../caches/id.js';
+import { type CacheStore, CacheTooLarge, CacheUnavailable } from '../caches/store.js';
+import type { Storage } from '../compute/outcome.js';
+import type { Config } from '../config.js';
+import { Problem } from './problems.js';
+
+/** Stored caches as the compute routes need them: every failure is a problem. */
+export interface Caches {
+  /** What the caches of a request would be stored as, if it asks for that. */
+  storage(): Storage;
+  /** @throws Problem cache-unavailable, work-too-large */
+  keep(storage: Storage, pieces: readonly Uint8Array[]): Promise<void>;
+  /** @throws Problem cache-not-found, cache-unavailable */
+  find(id: string): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+export function cachesIn(
+  store: CacheStore,
+  { CACHE_LIMIT, CACHE_TTL }: Pick<Config, 'CACHE_LIMIT' | 'CACHE_TTL'>,
+  log: FastifyBaseLogger,
+): Caches {
+  let isFailing = false;
+
+  /** A failure of the store is logged when it is the first one after a success. */
+  async function reach<T>(work: Promise<T>): Promise<T> {
+    try {
+      const result = await work;
+      isFailing = false;
+      return result;
+    } catch (error) {
+      if (error instanceof CacheTooLarge) {
+        const detail = `the stored caches take ${error.bytes} bytes, but the limit is ${error.limit} bytes`;
+        throw new Problem('work-too-large', detail);
+      }
+      if (!(error instanceof CacheUnavailable)) throw error;
+      if (!isFailing) log.warn({ reason: error.message }, 'stored caches are unavailable');
+      isFailing = true;
+      throw new Problem('cache-unavailable', 'the store of caches does not answer; everything else works');
+    }
+  }
+
+  return {
+    storage() {
+      const expiresAt = Date.now() + CACHE_TTL;
+      return {
+        cache_id: cacheId(expiresAt),
+        cache_expires_at: new Date(expiresAt).toISOString(),
+        limit: CACHE_LIMIT,
+      };
+    },
+    keep({ cache_id, cache_expires_at }, pieces) {
+      return reach(store.put(cache_id, pieces, Date.parse(cache_expires_at) - Date.now()));
+    },
+    async find(id) {
+      const expiry = expiryOf(id);
+      if (expiry === undefined) throw notFound('is none that the service has given out');
+      if (expiry <= Date.now()) throw notFound(`names caches that expired at ${new Date(expiry).toISOString()}`);
+      const found = await reach(store.get(id));
+      if (found) return found;
+      throw notFound('names caches that are not there: they had to make room for others, or never were');
+    },
+  };
+}
+
+function notFound(why: string): Problem {
+  const detail = `/cache_id ${why}`;
+  return new Problem('cache-not-found', detail, [{ pointer: '/cache_id', detail }]);
+}

@@ -1,0 +1,343 @@
+import fc from 'fast-check';
+import { pino } from 'pino';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { cacheId } from '../../src/caches/id.js';
+import { memoryStore } from '../../src/caches/memory.js';
+import { redisStore } from '../../src/caches/redis.js';
+import { operations } from '../../src/operations/operations.js';
+import { connectRedis } from '../../src/redis.js';
+import { anyDtype } from '../kernels/builds.js';
+import { type RedisServer, startRedis } from '../redis.js';
+import { type Service, startService } from '../service.js';
+import { dimsArbitrary, type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../values.js';
+import { type Started, start } from './start.js';
+
+const nets = ['rnn', 'lstm'] as const;
+type Net = (typeof nets)[number];
+/** Generous: the machine may be busy. */
+const PATIENT = { timeout: 30_000, interval: 100 };
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  readonly json: JsonObject;
+}
+
+async function post(url: string, operation: string, body: object | string): Promise<Answer> {
+  const { path } = operations.find(({ id }) => id === operation) ?? { path: '' };
+  const headers = { 'content-type': 'application/json' };
+  const text = typeof body === 'string' ? body : JSON.stringify(body);
+  const answer = await fetch(url + path, { method: 'POST', headers, body: text });
+  const answered = await answer.text();
+  return { status: answer.status, headers: answer.headers, text: answered, json: JSON.parse(answered) };
+}
+
+const DIMS = { n_x: 3, n_a: 4, n_y: 2, m: 2, T_x: 5, T_da: 3 };
+
+/** What goes forward, and what goes backward beside it. */
+function requestFor(net: Net, dims = DIMS, seed = 1, extras = true) {
+  const choices = { prediction: true, way: 1, extras };
+  const { da, dc, ...inputs } = tensorsFor(operationCalled(`${net}Backward`).request, dims, numbersFrom(seed), choices);
+  return { inputs, upstream: { da, ...(dc ? { dc } : {}) } };
+}
+
+async function stored(url: string, net: Net, more: object = {}): Promise<string> {
+  const { inputs } = requestFor(net);
+  const { status, json, text } = await post(url, `${net}Forward`, { ...inputs, ...more, caches: 'stored' });
+  expect(status, text).toBe(200);
+  return json.cache_id as string;
+}
+
+const back = (url: string, net: Net, cache_id: unknown, more: object = {}) =>
+  post(url, `${net}Backward`, { ...requestFor(net).upstream, cache_id, ...more });
+
+/** The answer that stored caches must give. */
+const expected = async (url: string, net: Net) => {
+  const { inputs, upstream } = requestFor(net);
+  return (await post(url, `${net}Backward`, { ...inputs, ...upstream })).text;
+};
+
+describe('stored caches in memory', () => {
+  let service: Started;
+  beforeAll(async () => {
+    service = await start({ workers: 2 });
+  });
+  afterAll(() => service.stop());
+
+  it.each(nets)('of %s give the same bytes as inline ones and as the inputs, whatever the shapes', async (net) => {
+    const any = fc.record({
+      dims: dimsArbitrary,
+      dtype: anyDtype,
+      extras: fc.boolean(),
+      seed: fc.integer(),
+      bptt: fc.option(fc.integer({ min: 1, max: 6 }), { nil: undefined }),
+    });
+    await fc.assert(
+      fc.asyncProperty(any, async ({ dims, dtype, extras, seed, bptt }) => {
+        const { inputs, upstream } = requestFor(net, dims as typeof DIMS, seed, extras);
+        const ask = (id: string, body: object) => post(service.url, `${net}${id}`, { ...body, dtype });
+        const [inline, kept] = await Promise.all([
+          ask('Forward', { ...inputs, caches: 'inline' }),
+          ask('Forward', { ...inputs, caches: 'stored' }),
+        ]);
+        const { caches, ...states } = inline.json;
+        const { cache_id, cache_expires_at, ...same } = kept.json;
+        expect(same).toEqual(states);
+        const options = { ...upstream, ...(bptt ? { bptt_steps: bptt } : {}) };
+        const ways = await Promise.all(
+          [inputs, { caches }, { cache_id }, { cache_id }].map((way) => ask('Backward', { ...way, ...options })),
+        );
+        for (const way of ways) expect([way.status, way.text]).toEqual([200, ways[0].text]);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it('are named by an id of their own, and the answer says when they go', async () => {
+    const before = Date.now();
+    const { inputs } = requestFor('rnn');
+    const { json, headers } = await post(service.url, 'rnnForward', { ...inputs, caches: 'stored' });
+    expect(Object.keys(json)).toEqual(['a', 'y_pred', 'cache_id', 'cache_expires_at']);
+    const expires = Date.parse(json.cache_expires_at as string) - 600_000;
+    expect(expires).toBeGreaterThanOrEqual(before);
+    expect(expires).toBeLessThanOrEqual(Date.now());
+    expect(headers.get('server-timing')).toMatch(/store;dur=/);
+    expect(await stored(service.url, 'rnn')).not.toBe(json.cache_id);
+  });
+
+  it('of another kind or type are refused, both sides named', async () => {
+    const wrongKind = await back(service.url, 'lstm', await stored(service.url, 'rnn'));
+    expect([wrongKind.status, wrongKind.json.code]).toEqual([400, 'invalid-request']);
+    expect(wrongKind.json.detail).toBe('/cache_id names RnnCaches, but lstmBackward takes LstmCaches');
+    const wrongType = await back(service.url, 'rnn', await stored(service.url, 'rnn'), { dtype: 'float32' });
+    expect([wrongType.status, wrongType.json.code]).toEqual([400, 'invalid-request']);
+    expect(wrongType.json.detail).toBe('/cache_id names caches in float64, but /dtype is "float32"');
+  });
+
+  it.each([
+    ['', 'is none that the service has given out'],
+    ['abc', 'is none that the service has given out'],
+    ['../../etc', 'is none that the service has given out'],
+    [cacheId(Date.now() + 1e6), 'names caches that are not there: they had to make room for others, or never were'],
+    [cacheId(Date.UTC(2020, 0, 1)), 'names caches that expired at 2020-01-01T00:00:00.000Z'],
+  ])('that %j names are not found', async (id, why) => {
+    const { status, json } = await back(service.url, 'rnn', id);
+    expect(status).toBe(404);
+    expect(json).toMatchObject({ code: 'cache-not-found', detail: `/cache_id ${why}` });
+    expect(json.errors).toEqual([{ pointer: '/cache_id', detail: `/cache_id ${why}` }]);
+  });
+
+  it('are looked for only if the rest of the request is right', async () => {
+    const { status, json } = await back(service.url, 'rnn', 'abc', { extra: 1 });
+    expect([status, json.code]).toEqual([400, 'invalid-request']);
+  });
+
+  it('leave nothing of the memory of requests taken', async () => {
+    const id = await stored(service.url, 'lstm');
+    await Promise.all(Array.from({ length: 20 }, () => back(service.url, 'lstm', id)));
+    await back(service.url, 'rnn', id);
+    await back(service.url, 'rnn', 'abc');
+    await vi.waitFor(() => expect(service.pool.stats()).toMatchObject({ bytes: 0, running: 0, waiting: 0 }), PATIENT);
+  });
+
+  it('leave no word of their ids in the log', async () => {
+    const id = await stored(service.url, 'rnn');
+    await back(service.url, 'rnn', id);
+    expect(JSON.stringify(service.log)).not.toContain(id);
+    expect(service.log.length).toBeGreaterThan(2);
+  });
+});
+
+describe('stored caches of large requests', () => {
+  const dims = { n_x: 64, n_a: 128, n_y: 5, m: 41, T_x: 13, T_da: 11 };
+
+  it('are the same by one worker and by four, and give the same gradients', async () => {
+    const [inputs, upstream] = (() => {
+      const { inputs, upstream } = requestFor('lstm', dims);
+      return [inputs, upstream];
+    })();
+    const texts: string[] = [];
+    for (const workers of [1, 4]) {
+      const service = await start({ workers });
+      const ask = (id: string, body: object) => post(service.url, id, body);
+      const { json } = await ask('lstmForward', { ...inputs, caches: 'stored' });
+      const { cache_id } = json;
+      const answers = [
+        await ask('lstmBackward', { ...inputs, ...upstream }),
+        ...(await Promise.all([0, 1].map(() => ask('lstmBackward', { cache_id, ...upstream })))),
+      ];
+      texts.push(...answers.map(({ text }) => text));
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+      await service.stop();
+    }
+    expect(new Set(texts).size).toBe(1);
+  });
+});
+
+describe('stored caches that are too many', () => {
+  it('push out those used least recently, and the detail says that they are not there', async () => {
+    const service = await start({ caches: memoryStore(8 * 1024), workers: 1 });
+    const ids: string[] = [];
+    for (let i = 0; i < 8; i++) ids.push(await stored(service.url, 'rnn'));
+    expect((await back(service.url, 'rnn', ids[7])).status).toBe(200);
+    const { status, json } = await back(service.url, 'rnn', ids[0]);
+    expect([status, json.code]).toEqual([404, 'cache-not-found']);
+    expect(json.detail).toMatch(/had to make room/);
+    await service.stop();
+  });
+
+  it('and those that are too large are refused, both amounts named', async () => {
+    const service = await start({ cacheLimit: 1500, workers: 1 });
+    const { inputs } = requestFor('rnn');
+    const refused = await post(service.url, 'rnnForward', { ...inputs, caches: 'stored' });
+    expect([refused.status, refused.json.code]).toEqual([413, 'work-too-large']);
+    expect(refused.json.detail).toMatch(/\d+ bytes.* 1500/);
+    expect((await post(service.url, 'rnnForward', inputs)).status).toBe(200);
+    await service.stop();
+  });
+});
+
+describe('stored caches whose time is over', () => {
+  it('are gone, and the detail says when they expired', async () => {
+    const service = await start({ cacheTtl: 1, workers: 1 });
+    const { inputs } = requestFor('rnn');
+    const { json } = await post(service.url, 'rnnForward', { ...inputs, caches: 'stored' });
+    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(Date.parse(json.cache_expires_at as string)), PATIENT);
+    const { status, json: problem } = await back(service.url, 'rnn', json.cache_id);
+    expect(status).toBe(404);
+    expect(problem.detail).toBe(`/cache_id names caches that expired at ${json.cache_expires_at}`);
+    await service.stop();
+  });
+});
+
+describe('stored caches in Redis', () => {
+  let redis: RedisServer;
+  let services: Service[];
+  beforeAll(async () => {
+    redis = await startRedis();
+    services = await Promise.all([0, 1].map(() => startService({ CACHE_URL: redis.url, WORKERS: '1' })));
+    for (const { url } of services) await works(url);
+  });
+  afterAll(async () => {
+    for (const service of services) await service.stop();
+    await redis.stop();
+  });
+
+  /** Caches can be stored: the connection is there. */
+  const works = (url: string) => vi.waitFor(() => stored(url, 'rnn'), PATIENT);
+
+  it.each(nets)('of %s that one instance has stored, another one goes backward from', async (net) => {
+    const [one, other] = services.map(({ url }) => url);
+    const id = await stored(one, net);
+    const text = await expected(one, net);
+    for (const url of [other, one]) {
+      const answer = await back(url, net, id);
+      expect([answer.status, answer.text]).toEqual([200, text]);
+    }
+  });
+
+  it('that are large come back from the other instance, too', async () => {
+    const { inputs, upstream } = requestFor('lstm', { n_x: 64, n_a: 128, n_y: 5, m: 200, T_x: 13, T_da: 4 });
+    const [one, other] = services.map(({ url }) => url);
+    const { json, text } = await post(one, 'lstmForward', { ...inputs, caches: 'stored' });
+    expect(json.cache_id, text.slice(0, 500)).toBeDefined();
+    const answer = await post(other, 'lstmBackward', { cache_id: json.cache_id, ...upstream });
+    expect(answer.status).toBe(200);
+    expect(answer.text).toBe((await post(one, 'lstmBackward', { ...inputs, ...upstream })).text);
+  });
+
+  it('that are damaged are not found, and nothing breaks', async () => {
+    const [{ url }] = services;
+    const client = connectRedis(redis.url, pino({ level: 'silent' }));
+    const id = await stored(url, 'rnn');
+    const key = `unroll:cache:${id}`;
+    const whole = await vi.waitFor(() => client.lindexBuffer(key, 0), PATIENT);
+    for (const damaged of [whole?.subarray(0, 50), Buffer.alloc(500), Buffer.from('hello'), whole?.subarray(8)]) {
+      await client.lset(key, 0, damaged ?? '');
+      const { status, json } = await back(url, 'rnn', id);
+      expect([status, json.code]).toEqual([404, 'cache-not-found']);
+      expect(json.detail).toMatch(/cannot be read/);
+    }
+    client.disconnect();
+  });
+
+  it('are unavailable while it is gone, with Retry-After; all else goes on; and come back by themselves', async () => {
+    const [{ url }] = services;
+    const { inputs, upstream } = requestFor('rnn');
+    const id = await stored(url, 'rnn');
+    await redis.stop();
+    const forward = await post(url, 'rnnForward', { ...inputs, caches: 'stored' });
+    const backward = await back(url, 'rnn', id);
+    for (const { status, json, headers } of [forward, backward]) {
+      expect([status, json.code, headers.get('retry-after')]).toEqual([503, 'cache-unavailable', '1']);
+      expect(JSON.stringify(json)).not.toMatch(/127\.0\.0\.1|ECONN|redis:/);
+    }
+    expect((await post(url, 'rnnForward', inputs)).status).toBe(200);
+    expect((await post(url, 'rnnBackward', { ...inputs, ...upstream })).status).toBe(200);
+    expect((await fetch(`${url}/health/ready`)).status).toBe(200);
+
+    redis = await startRedis(redis.port);
+    for (const service of services) await works(service.url);
+    expect((await back(url, 'rnn', id)).status).toBe(404); // it was killed, and wrote nothing down
+    expect((await back(services[1].url, 'rnn', await stored(url, 'rnn'))).status).toBe(200);
+  });
+
+  it('that stalls: requests that need it get 503 within the limit, and others are as quick as ever', async () => {
+    const [{ url }] = services;
+    const { inputs, upstream } = requestFor('rnn');
+    const id = await stored(url, 'rnn');
+    process.kill(redis.pid, 'SIGSTOP');
+    try {
+      const begin = performance.now();
+      const waiting = Promise.all(
+        Array.from({ length: 8 }, (_, i) =>
+          i % 2 === 0 ? back(url, 'rnn', id) : post(url, 'rnnForward', { ...inputs, caches: 'stored' }),
+        ),
+      );
+      const { path } = operationCalled('rnnBackward');
+      const hurried = await fetch(url + path, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-deadline-ms': '300' },
+        body: JSON.stringify({ ...upstream, cache_id: id }),
+      });
+      expect([hurried.status, ((await hurried.json()) as JsonObject).code]).toEqual([504, 'deadline-exceeded']);
+      let slowest = 0;
+      for (let i = 0; i < 50; i++) {
+        const sent = performance.now();
+        expect((await post(url, 'rnnBackward', { ...inputs, ...upstream })).status).toBe(200);
+        slowest = Math.max(slowest, performance.now() - sent);
+      }
+      expect(slowest).toBeLessThan(1000);
+      for (const { status, json } of await waiting) expect([status, json.code]).toEqual([503, 'cache-unavailable']);
+      expect(performance.now() - begin).toBeLessThan(10_000);
+    } finally {
+      process.kill(redis.pid, 'SIGCONT');
+    }
+    await works(url);
+    expect((await back(url, 'rnn', id)).status).toBe(200);
+  });
+
+  it('does not have to be there when the service starts, and one that is not drains all the same', async () => {
+    const gone = await startRedis();
+    await gone.stop();
+    const service = await startService({ CACHE_URL: gone.url, WORKERS: '1' });
+    expect((await fetch(`${service.url}/health/ready`)).status).toBe(200);
+    const { inputs } = requestFor('rnn');
+    expect((await post(service.url, 'rnnForward', inputs)).status).toBe(200);
+    expect((await post(service.url, 'rnnForward', { ...inputs, caches: 'stored' })).status).toBe(503);
+    expect(await service.stop()).toBe(0);
+  });
+
+  it('with an entry that has no more room there is a clear 503', async () => {
+    const small = await startRedis(undefined, ['--maxmemory', '3mb', '--maxmemory-policy', 'noeviction']);
+    const caches = redisStore(connectRedis(small.url, pino({ level: 'silent' })), 2 ** 26);
+    const service = await start({ caches, workers: 1 });
+    const { inputs } = requestFor('lstm', { n_x: 4, n_a: 64, n_y: 2, m: 64, T_x: 32, T_da: 1 });
+    const ask = () => post(service.url, 'lstmForward', { ...inputs, caches: 'stored' });
+    await vi.waitFor(async () => expect((await ask()).json.code).toBe('cache-unavailable'), PATIENT);
+    expect((await post(service.url, 'lstmForward', inputs)).status).toBe(200);
+    await service.stop();
+    await small.stop();
+  });
+});
