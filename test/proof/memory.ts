@@ -1,0 +1,38 @@
+import { mebibytes, residentBytes } from '../bench/process.js';
+import { quantile } from '../bench/statistics.js';
+
+/** What a process has resident, once a second. */
+export interface Memory {
+  readonly every_s: number;
+  readonly mib: readonly number[];
+  /** Medians of four quarters of the time; the first one is warm-up. */
+  readonly quarters_mib: readonly number[];
+  readonly level: boolean;
+}
+
+const EVERY_MS = 1000;
+/** What the median of the last quarter may be above that of the second one: a share of it, and pages that come and go. */
+const SHARE = 0.1;
+const SLACK_MIB = 32;
+
+export function watchMemory(pid: number): { stop(): Memory } {
+  const mib: number[] = [];
+  const sample = () => mib.push(mebibytes(residentBytes(pid)));
+  sample();
+  const timer = setInterval(sample, EVERY_MS);
+  return {
+    stop() {
+      clearInterval(timer);
+      sample();
+      const quarters = [0, 1, 2, 3].map((i) => {
+        const part = mib.slice(Math.floor((i * mib.length) / 4), Math.ceil(((i + 1) * mib.length) / 4));
+        return quantile(
+          part.toSorted((a, b) => a - b),
+          0.5,
+        );
+      });
+      const level = quarters[3] <= quarters[1] * (1 + SHARE) + SLACK_MIB;
+      return { every_s: EVERY_MS / 1000, mib, quarters_mib: quarters, level };
+    },
+  };
+}

@@ -1,0 +1,39 @@
+import type { Tier } from '../../src/kernels/kernels.js';
+import type { Service } from '../service.js';
+import { type Case, makeCatalogue } from './catalogue.js';
+import { startLoader } from './load.js';
+
+/** /health/live as a case: asked for by a loader of its own, it shows how the service's event loop is. */
+export const LIVE: Case = {
+  name: 'live',
+  size: 'tiny',
+  method: 'GET',
+  path: '/health/live',
+  body: new Uint8Array(0),
+  expected: { status: 200, body: new TextEncoder().encode('{"status":"live"}') },
+};
+
+const catalogues = new Map<string, Case[]>();
+
+/** The catalogue for the kernels that a service computes with. */
+export async function catalogueFor(service: Service, seed: number): Promise<Case[]> {
+  const { kernels } = (await (await fetch(service.url)).json()) as { kernels: Tier };
+  const key = `${kernels} ${seed}`;
+  const known = catalogues.get(key) ?? makeCatalogue(kernels, seed);
+  catalogues.set(key, known);
+  return known;
+}
+
+/** A hundred times a second: is the process alive? */
+export async function startProbe(url: string) {
+  const loader = await startLoader(url, [LIVE]);
+  const running = loader.run({ connections: 1000, perSecond: 100 });
+  return {
+    async stop() {
+      loader.finish();
+      const tally = await running;
+      loader.stop();
+      return tally;
+    },
+  };
+}
