@@ -28,12 +28,13 @@ interface Arguments {
   readonly rate: number;
   readonly requests: number | undefined;
   readonly seed: number;
+  readonly short: boolean;
 }
 
 function readArguments(): Arguments {
   const text = { type: 'string' } as const;
   const { values } = parseArgs({
-    options: { seconds: text, rate: text, requests: text, seed: text, short: { type: 'boolean' } },
+    options: { seconds: text, rate: text, requests: text, seed: text, short: { type: 'boolean', default: false } },
   });
   const number = (name: 'seconds' | 'rate' | 'requests' | 'seed', otherwise: number): number => {
     const value = Number(values[name] ?? otherwise);
@@ -45,13 +46,14 @@ function readArguments(): Arguments {
     rate: number('rate', 2),
     requests: values.requests === undefined ? undefined : number('requests', 1),
     seed: number('seed', Date.now() % 2 ** 20),
+    short: values.short,
   };
 }
 
 async function soak(asked: Arguments): Promise<boolean> {
   const service = await startService();
   try {
-    const cases = await catalogueFor(service, asked.seed);
+    const cases = await catalogueFor(service, asked.seed, asked.short);
     console.log(JSON.stringify({ proof: 'soak', ...asked, cases: cases.length, node: process.version }));
     const loader = await startLoader(service.url, cases);
     await loader.run({ connections: CONNECTIONS, requests: 2 * cases.length, seed: asked.seed });

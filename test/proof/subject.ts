@@ -16,10 +16,10 @@ export const LIVE: Case = {
 const catalogues = new Map<string, Case[]>();
 
 /** The catalogue for the kernels that a service computes with. */
-export async function catalogueFor(service: Service, seed: number): Promise<Case[]> {
+export async function catalogueFor(service: Service, seed: number, short: boolean): Promise<Case[]> {
   const { kernels } = (await (await fetch(service.url)).json()) as { kernels: Tier };
   const key = `${kernels} ${seed}`;
-  const known = catalogues.get(key) ?? makeCatalogue(kernels, seed);
+  const known = catalogues.get(key) ?? makeCatalogue(kernels, seed, short);
   catalogues.set(key, known);
   return known;
 }

@@ -1,0 +1,70 @@
+/** npm run chaos: what goes wrong in production, on purpose. See HELP. */
+import { parseArgs } from 'node:util';
+import { print } from './report.js';
+import type { Scenario } from './scenario.js';
+import { aborts } from './scenarios/aborts.js';
+import { faults } from './scenarios/faults.js';
+import { floods } from './scenarios/floods.js';
+import { kills } from './scenarios/kills.js';
+import { restarts } from './scenarios/restarts.js';
+import { slow } from './scenarios/slow.js';
+
+const SCENARIOS: Readonly<Record<string, Scenario>> = { kills, faults, aborts, slow, floods, restarts };
+
+const HELP = `npm run chaos -- [scenario …] [options]; without a scenario: all of them
+
+${Object.entries(SCENARIOS)
+  .map(([name, { what, times }]) => `  ${name.padEnd(9)} ${what} (${times})`)
+  .join('\n')}
+
+  --times   how often, or how many clients; by default the number behind each scenario
+  --seed    of the requests' numbers (the time)
+  --short   fewer
+
+Every answer is compared with the known one. Lines that start with { are for programs. Exits with 1 when a promise is broken.`;
+
+function readArguments() {
+  const text = { type: 'string' } as const;
+  const options = { times: text, seed: text, short: { type: 'boolean', default: false } } as const;
+  const { values, positionals } = parseArgs({ allowPositionals: true, options });
+  const wrong = positionals.find((name) => !Object.hasOwn(SCENARIOS, name));
+  if (wrong !== undefined) throw new Error(`${wrong} is none of ${Object.keys(SCENARIOS).join(', ')}`);
+  const numberOf = (name: 'times' | 'seed'): number | undefined => {
+    const value = values[name];
+    if (value !== undefined && !(Number(value) > 0)) throw new Error(`--${name} ${value} is no number above 0`);
+    return value === undefined ? undefined : Math.floor(Number(value));
+  };
+  return {
+    names: positionals.length > 0 ? positionals : Object.keys(SCENARIOS),
+    times: numberOf('times'),
+    seed: numberOf('seed') ?? Date.now() % 2 ** 20,
+    short: values.short,
+  };
+}
+
+async function chaos({ names, times, seed, short }: ReturnType<typeof readArguments>): Promise<boolean> {
+  let kept = true;
+  for (const name of names) {
+    const scenario = SCENARIOS[name];
+    const start = performance.now();
+    const { figures, findings, skipped } = await scenario.run({
+      times: times ?? (short ? scenario.short : scenario.times),
+      seed,
+      short,
+    });
+    if (skipped !== undefined) console.log(`${name}: left out, because ${skipped}`);
+    else
+      kept =
+        print(name, { seed, took_s: Math.round((performance.now() - start) / 1000), ...figures }, findings) && kept;
+  }
+  return kept;
+}
+
+let asked: ReturnType<typeof readArguments>;
+try {
+  asked = readArguments();
+} catch (error) {
+  console.error(`${(error as Error).message}\n\n${HELP}`);
+  process.exit(1);
+}
+process.exit((await chaos(asked)) ? 0 : 1);
