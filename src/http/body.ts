@@ -38,7 +38,9 @@ export const bodyPlugin = fp(
       const response = asking.get(request);
       if (response === undefined) return;
       delete request.headers.expect;
-      response.writeContinue();
+      // Where another answer goes first, Node would put it behind the head of its own: then it waits for its turn.
+      if (response.socket) response.writeContinue();
+      else response.once('socket', () => response.headersSent || response.writeContinue());
     }
     // Other expectations are ignored, as RFC 9110 (10.1.1) allows.
     app.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
