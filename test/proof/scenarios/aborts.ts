@@ -92,11 +92,12 @@ async function idleShare(pid: number): Promise<number> {
   return (cpuMs(pid) - before) / 1000;
 }
 
-const GAUGES = /^(unroll_\w*(?:waiting|running|busy|memory_bytes|bytes_in_use)\w*)(?:\{\})? ([\d.e+]+)$/gm;
+const GAUGES = ['unroll_queue_requests', 'unroll_running_requests', 'unroll_workers_busy', 'unroll_memory_bytes'];
 
 /** What /metrics says of places and bytes in use; nothing where there are no metrics. */
 async function poolGauges(url: string): Promise<Record<string, number>> {
   const response = await fetch(`${url}/metrics`);
   const text = response.ok ? await response.text() : '';
-  return Object.fromEntries([...text.matchAll(GAUGES)].map(([, name, value]) => [name, Number(value)]));
+  const found = GAUGES.map((name) => [name, new RegExp(`^${name}(?:{})? (\\S+)$`, 'm').exec(text)?.[1]]);
+  return Object.fromEntries(found.flatMap(([name, value]) => (value === undefined ? [] : [[name, Number(value)]])));
 }
