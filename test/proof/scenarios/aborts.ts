@@ -9,6 +9,7 @@ import { catalogueFor } from '../subject.js';
 
 const ABORTERS = 16;
 const REST_MS = 3000;
+const SHORT_REST_MS = 1000;
 
 /** Clients that go away before they have their answer, beside others who wait for theirs. */
 export const aborts: Scenario = {
@@ -41,7 +42,7 @@ export const aborts: Scenario = {
       patient.finish();
       const tally = await running;
       leaving.stop();
-      const idle = await idleShare(service.pid);
+      const idle = await idleShare(service.pid, short ? SHORT_REST_MS : REST_MS);
       mib.push(mebibytes(residentBytes(service.pid)));
       const gauges = await poolGauges(service.url);
       const after = await ask();
@@ -85,8 +86,8 @@ export const aborts: Scenario = {
 };
 
 /** The share of a processor that a process takes which has nothing to do, at the end of a rest. */
-async function idleShare(pid: number): Promise<number> {
-  await sleep(REST_MS);
+async function idleShare(pid: number, rest: number): Promise<number> {
+  await sleep(rest);
   const before = cpuMs(pid);
   await sleep(1000);
   return (cpuMs(pid) - before) / 1000;

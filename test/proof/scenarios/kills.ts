@@ -32,7 +32,7 @@ export const kills: Scenario = {
         await service.kill();
         back.push(await service.alive(WORKERS, 10 * BACK_MS));
         ready.push(await untilReady(service.url, now));
-        await sleep(BACK_MS / 2 + Math.random() * BACK_MS);
+        await sleep((short ? 0 : BACK_MS / 2) + Math.random() * BACK_MS);
       }
       loader.finish();
       const tally = await running;

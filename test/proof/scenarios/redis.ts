@@ -14,6 +14,7 @@ import { catalogueFor } from '../subject.js';
 
 const DOWN_MS = 2000;
 const UP_MS = 2000;
+const SHORT_MS = 700;
 /** How soon stored caches work again, and how soon it is said that they do not. */
 const BACK_MS = 5000;
 const TOLD_MS = 5000;
@@ -28,6 +29,7 @@ export const redis: Scenario = {
   async run({ times, seed, short }): Promise<Outcome> {
     if (!('CACHE_URL' in configSchema.properties))
       return { figures: {}, findings: [], skipped: 'the service has no CACHE_URL' };
+    const [down, up] = short ? [SHORT_MS, SHORT_MS] : [DOWN_MS, UP_MS];
     let server = await startRedis();
     const service = await startService({ CACHE_URL: server.url });
     try {
@@ -35,19 +37,19 @@ export const redis: Scenario = {
       const loader = await startLoader(service.url, await catalogueFor(service, seed, short));
       const stateless = loader.run({ connections: 4, seed });
       const clients = storing(service.url, makePairs(kernels, seed));
-      await sleep(UP_MS);
+      await sleep(up);
       const before = clients.tally.right;
       const back: number[] = [];
       for (let i = 0; i < times; i++) {
         await server.stop();
         clients.tally.since = Date.now(); // what was stored before is gone
-        await sleep(DOWN_MS);
+        await sleep(down);
         const start = performance.now();
         server = await startRedis(server.port);
         const { right } = clients.tally;
         while (clients.tally.right === right && performance.now() - start < 2 * BACK_MS) await sleep(10);
         back.push(performance.now() - start);
-        await sleep(UP_MS);
+        await sleep(up);
       }
       const { since: _, ...stored } = await clients.stop();
       loader.finish();
