@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
-import { type AddressInfo, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -83,7 +83,7 @@ describe.each(Object.keys(balancers))('behind %s', (name) => {
     { timeout: 120_000 + ROLLS * 60_000 },
     async () => {
       if (!isInstalled) throw new Error(`${program} is not installed`);
-      const instances = [await startInstance(0), await startInstance(0)];
+      const instances = [await startInstance(await freePort()), await startInstance(await freePort())];
       cleanups.push(() => Promise.all(instances.map(({ stop }) => stop())));
       const bodies = await Promise.all(
         BODIES.map(async (body) => ({ body, expected: await alone(instances[0], body) })),
@@ -138,12 +138,18 @@ async function startBalancer(name: string, [first, second]: readonly Service[]):
   }
 }
 
+/** Below those that the system gives to clients: while an instance restarts, none of them must take its port. */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const server = createServer().listen(port, '127.0.0.1');
+    const isFree = await new Promise((resolve) => {
+      server.once('listening', () => resolve(true)).once('error', () => resolve(false));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 /** Of less than 1 KB, and of 400 KB, which is more than a balancer keeps in memory. */
