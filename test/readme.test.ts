@@ -42,12 +42,13 @@ describe('the README', () => {
   });
 
   it('has the configuration as the schema has it', () => {
+    const ofTheMachine: Record<string, string> = {
+      WORKERS: 'one for each CPU the process may use, by affinity and by the quota of its container',
+      MEMORY_LIMIT: 'half of the memory the process may use, by the machine and the limit of its container',
+    };
     const rows = Object.entries(configSchema.properties).map(([name, property]) => {
       const { description, default: value } = property as { description?: string; default?: unknown };
-      const shown =
-        name === 'WORKERS'
-          ? 'one for each CPU the process may use, by affinity and by the quota of its container'
-          : `\`${value}\``;
+      const shown = ofTheMachine[name] ?? (value === '' ? 'none' : `\`${value}\``);
       return `| \`${name}\` | ${shown} | ${description} |`;
     });
     expect(readme).toContain(`${['| --- | --- | --- |', ...rows].join('\n')}\n\n`);

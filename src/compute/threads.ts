@@ -9,6 +9,9 @@ export class ThreadDied extends Error {
   override readonly name = 'ThreadDied';
 }
 
+/** Of JavaScript's own heap. Tensors and texts lie outside of it, and are counted by the ledger. */
+const HEAP_MB = 256;
+
 /** One worker thread, which does one thing at a time. */
 export class Thread {
   readonly #worker: Worker;
@@ -19,7 +22,7 @@ export class Thread {
 
   constructor(file: URL, workerData: unknown, on: { free(): void; exit(error: Error): void }) {
     let fault: Error | undefined;
-    this.#worker = new Worker(file, { workerData });
+    this.#worker = new Worker(file, { workerData, resourceLimits: { maxOldGenerationSizeMb: HEAP_MB } });
     this.#worker.on('message', (message: FromThread) => {
       if (message === 'ready') this.isReady = true;
       else this.#settle(message);
