@@ -156,6 +156,12 @@ export const configSchema = Type.Object({
     default: 'info',
     description: 'Least level that is logged.',
   }),
+  OTEL_EXPORTER_OTLP_ENDPOINT: Type.String({
+    default: '',
+    pattern: '^(https?://.+)?$',
+    description:
+      'Collector that traces are sent to (OTLP over HTTP, JSON), such as `http://localhost:4318`; the other standard variables of OpenTelemetry count, too. Empty: nothing is traced.',
+  }),
 });
 
 export type Config = Static<typeof configSchema>;

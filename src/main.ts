@@ -18,6 +18,9 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
+/** How long the last traces may take to be sent. */
+const FLUSH_MS = 3000;
+
 async function main(): Promise<void> {
   const [{ pino }, { createPool }, { loadConfig }] = await Promise.all([
     import('pino'),
@@ -42,11 +45,14 @@ async function main(): Promise<void> {
     },
     (err) => logger.error({ err }, 'worker died and is replaced'),
   );
+  const traced = config.OTEL_EXPORTER_OTLP_ENDPOINT !== '';
+  const telemetry = traced ? (await import('./telemetry.js')).startTelemetry(logger) : undefined;
   const [pool, { buildApp }] = await Promise.all([starting, import('./http/app.js')]);
   const { caches, redis } = await openStores(config, logger);
-  const app = await buildApp({ config, pool, caches, logger, ...(redis && { redis }) });
+  const app = await buildApp({ config, pool, caches, logger, traced, ...(redis && { redis }) });
 
   stop = async (signal) => {
+    const end = performance.now() + config.DRAIN_LIMIT;
     logger.info({ signal }, 'stopping: what has begun is finished first');
     setTimeout(() => {
       logger.error({ DRAIN_LIMIT: config.DRAIN_LIMIT }, 'stopped before everything was finished');
@@ -59,6 +65,8 @@ async function main(): Promise<void> {
     await pool.close();
     await caches.close();
     redis?.disconnect();
+    // Whether the collector is there or not, the process stops in time.
+    await telemetry?.stop(Math.min(FLUSH_MS, (end - performance.now()) / 2));
     logger.info('stopped');
     process.exit(0);
   };

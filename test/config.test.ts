@@ -21,6 +21,10 @@ describe('configuration', () => {
     [{ DRAIN_LIMIT: '1000' }, 'DRAIN_GRACE is 3000, but must be <= DRAIN_LIMIT, which is 1000'],
     [{ CACHE_URL: 'http://:secret@localhost' }, 'CACHE_URL is set, but must match pattern "^(rediss?://.+)?$"'],
     [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL is "loud", but must be equal to one of the allowed values: fatal, error, '],
+    [
+      { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318' },
+      'OTEL_EXPORTER_OTLP_ENDPOINT is "collector:4318", but must match pattern "^(https?://.+)?$"',
+    ],
   ])('%j is refused in one line', (environment, message) => {
     expect(() => loadConfig(environment)).toThrow(ConfigError);
     expect(() => loadConfig(environment)).toThrow(message);

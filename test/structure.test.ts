@@ -25,6 +25,9 @@ const OWNERS: Record<string, string> = {
   fastify: 'http',
   '@fastify/': 'http',
   'lru-cache': 'caches',
+  'prom-client': 'http',
+  '@opentelemetry/sdk': '.',
+  '@opentelemetry/exporter': '.',
   'env-schema': '.',
 };
 
@@ -40,6 +43,7 @@ it('sees imports of every kind', () => {
     'pino',
     './compute/pool.js',
     './config.js',
+    './telemetry.js',
     './http/app.js',
     './caches/memory.js',
     './redis.js',

@@ -13,6 +13,7 @@ import { deadlinePlugin } from './deadline.js';
 import { errorsPlugin, pathOf, refuseBadPath, refuseMalformedHttp } from './errors.js';
 import { SECURITY_HEADERS } from './headers.js';
 import { lifecyclePlugin } from './lifecycle.js';
+import { createMetrics } from './metrics.js';
 import { openapiPlugin } from './openapi.js';
 import { Problem } from './problems.js';
 import { rateLimitPlugin } from './rate-limit.js';
@@ -20,6 +21,7 @@ import { requestId } from './request-id.js';
 import { aboutRoutes } from './routes/about.js';
 import { computeRoutes } from './routes/compute.js';
 import { healthRoutes } from './routes/health.js';
+import { metricsRoutes } from './routes/metrics.js';
 import { slowClientsPlugin } from './slow-clients.js';
 
 export interface AppOptions {
@@ -30,6 +32,8 @@ export interface AppOptions {
   readonly logger: Logger;
   /** Where the instances count requests together. */
   readonly redis?: Redis;
+  /** Are requests traced? Whoever says so has set OpenTelemetry up. */
+  readonly traced?: boolean;
 }
 
 /**
@@ -55,7 +59,9 @@ const NEVER_LOGGED = [
 ];
 
 /** The HTTP face of the service, not yet listening. */
-export async function buildApp({ config, pool, caches, logger, redis }: AppOptions): Promise<FastifyInstance> {
+export async function buildApp({ config, pool, caches, logger, redis, traced }: AppOptions): Promise<FastifyInstance> {
+  const isReady = () => !app.isDraining() && pool.isReady();
+  const metrics = createMetrics({ pool, queueLimit: config.QUEUE_LIMIT, isReady, caches });
   const app = fastify({
     loggerInstance: logger.child({}, { redact: { paths: NEVER_LOGGED, remove: true } }),
     logController: new LogController({ disableRequestLogging: true }),
@@ -72,19 +78,24 @@ export async function buildApp({ config, pool, caches, logger, redis }: AppOptio
     },
     forceCloseConnections: true, // the lifecycle plugin has waited for what counts
     schemaController: schemasDescribe,
-    clientErrorHandler: refuseMalformedHttp(logger),
-    frameworkErrors: refuseBadPath,
+    clientErrorHandler: refuseMalformedHttp(logger, metrics.refused),
+    frameworkErrors: (error, request, reply) => refuseBadPath(error, request, reply, metrics.refused),
   }) as unknown as FastifyInstance;
 
   app.decorateReply('stages', undefined);
   app.decorateReply('weightsKnown', undefined);
   app.decorateReply('logged', undefined);
+  app.decorateReply('problem', undefined);
+  if (traced) await app.register((await import('./traces.js')).tracesPlugin);
   // Hooks with a callback, here and in the plugins: each promise of a hook would cost every request a turn.
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id).headers(SECURITY_HEADERS);
+    reply.raw.once('close', () => {
+      if (!reply.raw.writableFinished) metrics.abandoned(request);
+    });
     done();
   });
-  await app.register(errorsPlugin);
+  await app.register(errorsPlugin, { onRefusal: metrics.refused });
   app.addHook('onSend', (_request, reply, payload, done) => {
     if (app.isDraining()) reply.header('connection', 'close');
     const stages = Object.entries(reply.stages ?? { total: reply.elapsedTime });
@@ -106,6 +117,7 @@ export async function buildApp({ config, pool, caches, logger, redis }: AppOptio
     // Probes come every few seconds; what computes, and what goes wrong, is worth a line each.
     const level = request.routeOptions.config.computes || reply.statusCode >= 400 ? 'info' : 'debug';
     request.log[level](line, 'request answered');
+    metrics.answered(request, reply);
     done();
   });
   await app.register(accessPlugin, { config, logger });
@@ -117,13 +129,14 @@ export async function buildApp({ config, pool, caches, logger, redis }: AppOptio
     else done(new Problem('not-acceptable', `the service answers application/json, but Accept is ${accept}`));
   });
   await app.register(deadlinePlugin, config);
-  await app.register(slowClientsPlugin, { limit: config.IDLE_TIMEOUT });
+  await app.register(slowClientsPlugin, { limit: config.IDLE_TIMEOUT, onRefusal: metrics.refused });
   // A body must leave room for what it says.
   const bodyLimit = Math.min(config.BODY_LIMIT, Math.floor(pool.memory.limit / (1 + MOST_READ)));
   await app.register(bodyPlugin, { limit: bodyLimit, memory: pool.memory });
   await app.register(openapiPlugin);
   await app.register(aboutRoutes, { pool });
   await app.register(healthRoutes, { pool });
+  await app.register(metricsRoutes, { metrics });
   await app.register(computeRoutes, { pool, caches: cachesIn(caches, config, app.log) });
   return app;
 }

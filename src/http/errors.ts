@@ -5,11 +5,14 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import fp from 'fastify-plugin';
 import type { Logger } from 'pino';
 import { SECURITY_HEADERS } from './headers.js';
-import { PROBLEM_TYPE, Problem, problemBody, problemKinds } from './problems.js';
+import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds } from './problems.js';
+
+/** Told of what is refused before it is a request of any route. */
+export type OnRefusal = (code: ProblemCode) => void;
 
 /** Answers every error as a problem, whoever found it: a route, Fastify, or Node's HTTP parser. */
 export const errorsPlugin = fp(
-  async (app: FastifyInstance) => {
+  async (app: FastifyInstance, { onRefusal }: { onRefusal: OnRefusal }) => {
     app.setErrorHandler(async (error: FastifyError | Problem, request, reply) => {
       const isSlow = error instanceof Problem && error.code === 'request-timeout';
       if (!isSlow) await readRest(request.raw);
@@ -28,7 +31,7 @@ export const errorsPlugin = fp(
     app.server.on('connect', (_request: IncomingMessage, socket: Socket) => {
       // From here on the socket is nobody else's.
       socket.on('error', () => socket.destroy()).resume();
-      refuseOnSocket('CONNECT', socket, app.log);
+      refuseOnSocket('CONNECT', socket, app.log, onRefusal);
     });
   },
   { name: 'errors' },
@@ -38,6 +41,7 @@ export const errorsPlugin = fp(
 function sendError(error: FastifyError | Problem, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const problem = error instanceof Problem ? error : fromFramework(error);
   if (problem.code === 'internal') request.log.error({ err: error }, 'request failed');
+  reply.problem = problem.code;
   const { status } = problemKinds[problem.code];
   const body = problemBody(problem, pathOf(request), request.id);
   // As bytes: Fastify would add a charset to the type of a text, which this type does not have.
@@ -49,9 +53,15 @@ function sendError(error: FastifyError | Problem, request: FastifyRequest, reply
 }
 
 /** A path that cannot be decoded is refused before any hook has run: the headers of every answer are set here. */
-export function refuseBadPath(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+export function refuseBadPath(
+  error: FastifyError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  onRefusal: OnRefusal,
+): void {
   reply.headers({ 'x-request-id': request.id, 'server-timing': 'total;dur=0', ...SECURITY_HEADERS });
   sendError(error, request, reply);
+  if (reply.problem) onRefusal(reply.problem);
 }
 
 /** What Fastify and Node refuse by themselves. */
@@ -109,17 +119,22 @@ async function readRest(request: IncomingMessage): Promise<void> {
 }
 
 /** What is not even HTTP never becomes a request: the answer is written to the socket. */
-export function refuseMalformedHttp(logger: Logger) {
+export function refuseMalformedHttp(logger: Logger, onRefusal: OnRefusal) {
   return (error: Error & { code?: string }, socket: Socket): void => {
     if (error.code === 'ECONNRESET') socket.destroy();
-    else refuseOnSocket(error.code, socket, logger);
+    else refuseOnSocket(error.code, socket, logger, onRefusal);
   };
 }
 
 /** How long a refused client may take to close the connection. */
 const LINGER_MS = 1000;
 
-export function refuseOnSocket(code: string | undefined, socket: Socket, logger: Pick<Logger, 'info'>): void {
+export function refuseOnSocket(
+  code: string | undefined,
+  socket: Socket,
+  logger: Pick<Logger, 'info'>,
+  onRefusal: OnRefusal,
+): void {
   if (!socket.writable) {
     socket.destroy();
     return;
@@ -148,6 +163,7 @@ export function refuseOnSocket(code: string | undefined, socket: Socket, logger:
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
   setTimeout(() => socket.destroy(), LINGER_MS).unref(); // for a client that keeps its half of the connection
   logger.info({ reqId: id, status, code }, 'request refused');
+  onRefusal(problem.code);
 }
 
 function malformed(code: string | undefined): Problem {

@@ -130,6 +130,10 @@ const requestHeaders = {
 
 const answerHeaders = {
   'x-request-id': { type: 'string', description: 'the id of the request: the one that was sent, or a new one' },
+  traceresponse: {
+    type: 'string',
+    description: 'the trace and the span of the request, in the form of traceparent (W3C), where requests are traced',
+  },
   'server-timing': {
     type: 'string',
     description:

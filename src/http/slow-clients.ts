@@ -2,14 +2,14 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
-import { refuseOnSocket } from './errors.js';
+import { type OnRefusal, refuseOnSocket } from './errors.js';
 
 /**
  * Cuts the connection of a client that keeps the service waiting: no byte of a request comes, or none of an answer
  * goes. A body that stops coming is refused where it is collected.
  */
 export const slowClientsPlugin = fp(
-  async (app: FastifyInstance, { limit }: { limit: number }) => {
+  async (app: FastifyInstance, { limit, onRefusal }: { limit: number; onRefusal: OnRefusal }) => {
     app.server.timeout = limit;
     // While it is computed nothing comes or goes either: then it is not the client who is waited for.
     app.server.on('timeout', (socket: Socket) => {
@@ -21,7 +21,7 @@ export const slowClientsPlugin = fp(
     /** A new connection is told why; one that was used before is closed, as HTTP/1.1 clients expect of an idle one. */
     function cut(socket: Socket): void {
       if (socket.bytesWritten > 0) socket.destroy();
-      else refuseOnSocket('ERR_HTTP_REQUEST_TIMEOUT', socket, app.log);
+      else refuseOnSocket('ERR_HTTP_REQUEST_TIMEOUT', socket, app.log, onRefusal);
     }
   },
   { name: 'slow-clients' },

@@ -91,8 +91,7 @@ async function visit({ url }: Started): Promise<void> {
 }
 
 beforeAll(async () => {
-  const caches = { stats: () => ({ puts: 1, hits: 2, misses: 3, failures: 4, evictions: 5, bytes: 6, entries: 7 }) };
-  services = [await start({ workers: 1, caches }), await start({ workers: 1, caches })];
+  services = [await start({ workers: 1 }), await start({ workers: 1 })];
   await Promise.all(services.map(visit));
   samples = await scrape(services[0].url);
 });

@@ -88,6 +88,7 @@ describe('the OpenAPI document', () => {
     expect(ids.sort()).toEqual([
       'get /health/live live',
       'get /health/ready ready',
+      'get /metrics metrics',
       'post /v1/lstm/backward lstmBackward',
       'post /v1/lstm/cell/backward lstmCellBackward',
       'post /v1/lstm/cell/forward lstmCellForward',

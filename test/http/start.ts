@@ -73,6 +73,7 @@ export async function start(limits: Limits = {}): Promise<Started> {
   const config: Config = {
     ...loadConfig({}),
     BODY_LIMIT: bodyLimit,
+    QUEUE_LIMIT: queueLimit,
     REQUEST_TIMEOUT: requestTimeout,
     IDLE_TIMEOUT: idleTimeout,
     DEADLINE: deadline,

@@ -15,6 +15,7 @@ export async function aboutRoutes(app: FastifyInstance, { pool }: { pool: Pool }
     openapi: '/openapi.json',
     problems: '/problems',
     health: ['/health/live', '/health/ready'],
+    metrics: '/metrics',
     operations: operations.map(({ path }) => `POST ${path}`),
   }));
 

@@ -1,0 +1,241 @@
+import { totalmem } from 'node:os';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { CacheStats, CacheStore } from '../caches/store.js';
+import type { Timings } from '../compute/outcome.js';
+import type { Pool, PoolStats } from '../compute/pool.js';
+import { operations } from '../operations/operations.js';
+import { type Observations, observations, observe, registerHistogram } from './histogram.js';
+import { type ProblemCode, problemKinds } from './problems.js';
+import { VERSION } from './version.js';
+
+/** What the service counts, for Prometheus. */
+export interface Metrics {
+  readonly registry: Registry;
+  /** An answer has been sent. */
+  answered(request: FastifyRequest, reply: FastifyReply): void;
+  /** The client has left before it had its answer. */
+  abandoned(request: FastifyRequest): void;
+  /** Something was refused before it was a request of any route. */
+  refused(code: ProblemCode): void;
+}
+
+export interface MetricsOptions {
+  readonly pool: Pool;
+  readonly queueLimit: number;
+  /** Does the service take work? */
+  readonly isReady: () => boolean;
+  readonly caches: Pick<CacheStore, 'stats'>;
+}
+
+declare module 'fastify' {
+  interface FastifyReply {
+    /** The problem that is the answer. */
+    problem: ProblemCode | undefined;
+  }
+}
+
+const STAGES: readonly (keyof Timings)[] = ['queue', 'decode', 'compute', 'encode', 'store'];
+
+/** Routes that do not compute, and what belongs to no route: a handful of names, whatever paths are asked for. */
+const OTHER = 'other';
+const NONE = 'none';
+
+/** No answer reached its client: 499 stands for that in the logs of nginx, too. */
+const CLIENT_GONE = 'client-gone';
+
+/** Answers: problems by their code, others by their status. */
+type Kind = ProblemCode | typeof CLIENT_GONE | number;
+
+interface Count {
+  readonly labels: Readonly<Record<string, string>>;
+  value: number;
+}
+
+/** What is counted of one operation. */
+interface Meter {
+  readonly answers: Map<Kind, Count>;
+  readonly seconds: Observations;
+  readonly stages: Readonly<Record<keyof Timings, Observations>>;
+  readonly bytesIn: Count;
+  readonly bytesOut: Count;
+  readonly flops: Count;
+}
+
+/**
+ * Counting is done in plain numbers, which prom-client is handed when somebody asks for them: its own counters
+ * look their labels up each time, which would cost every request ten times as much.
+ */
+export function createMetrics({ pool, queueLimit, isReady, caches }: MetricsOptions): Metrics {
+  const registry = new Registry();
+  const meters = new Map([...operations.map(({ id }) => id), OTHER, NONE].map((id) => [id, meterOf(id)]));
+  const all = [...meters.values()];
+  const computing = operations.map(({ id }) => meters.get(id) as Meter);
+  const none = meters.get(NONE) as Meter;
+  const meterFor = (request: FastifyRequest) => meters.get(operationOf(request)) ?? none;
+  let weightsKnown = 0;
+
+  const counter = (name: string, help: string, labelNames: string[], counts: () => Iterable<Count>) =>
+    new Counter({
+      name,
+      help,
+      labelNames,
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const { labels, value } of counts()) this.inc(labels, value);
+      },
+    });
+  const gauge = (name: string, help: string, value: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(value());
+      },
+    });
+  const total = (name: string, help: string, value: () => number) =>
+    counter(name, help, [], () => [{ labels: {}, value: value() }]);
+
+  counter(
+    'unroll_requests_total',
+    'Requests that were answered, by operation, HTTP status and problem code.',
+    ['operation', 'status', 'code'],
+    () => all.flatMap(({ answers }) => [...answers.values()]),
+  );
+  registerHistogram(
+    registry,
+    'unroll_request_seconds',
+    'From the head of a request to the end of its answer, of those that got what they asked for.',
+    all.map(({ seconds }) => seconds),
+  );
+  registerHistogram(
+    registry,
+    'unroll_stage_seconds',
+    'The stages of a computation: queue, decode, compute, encode, and store where caches are stored.',
+    computing.flatMap(({ stages }) => Object.values(stages)),
+  );
+  const byOperation = (name: string, help: string, which: 'bytesIn' | 'bytesOut' | 'flops') =>
+    counter(name, help, ['operation'], () => computing.map((meter) => meter[which]));
+  byOperation('unroll_request_bytes_total', 'Bytes of the bodies that were handed to workers.', 'bytesIn');
+  byOperation('unroll_response_bytes_total', 'Bytes of the answers that were computed.', 'bytesOut');
+  byOperation('unroll_flops_total', 'Floating-point operations of what was computed.', 'flops');
+
+  gauge('unroll_ready', '1 if the service takes work.', () => Number(isReady()));
+  const ofPool = (name: string, help: string, which: keyof PoolStats) => gauge(name, help, () => pool.stats()[which]);
+  ofPool('unroll_queue_requests', 'Requests that wait for a worker.', 'waiting');
+  gauge('unroll_queue_limit', 'Requests that may wait for a worker.', () => queueLimit);
+  ofPool('unroll_running_requests', 'Requests that a worker has.', 'running');
+  ofPool('unroll_workers', 'Worker threads that there should be.', 'workers');
+  ofPool('unroll_workers_alive', 'Worker threads that there are.', 'alive');
+  ofPool('unroll_workers_busy', 'Worker threads that have work.', 'busy');
+  total('unroll_worker_restarts_total', 'Worker threads that were replaced.', () => pool.stats().restarts);
+  ofPool('unroll_memory_bytes', 'Bytes of the memory budget in use.', 'bytes');
+  ofPool('unroll_memory_limit_bytes', 'Bytes of the memory budget.', 'bytesLimit');
+  gauge(
+    'unroll_weights_known_ratio',
+    'Share of the weights it was sent that the latest worker knew.',
+    () => weightsKnown,
+  );
+
+  const ofCaches = (which: keyof CacheStats) => () => caches.stats()[which] ?? 0;
+  total('unroll_cache_puts_total', 'Caches that were stored.', ofCaches('puts'));
+  total('unroll_cache_hits_total', 'Stored caches that were looked for and there.', ofCaches('hits'));
+  total('unroll_cache_misses_total', 'Stored caches that were looked for and not there.', ofCaches('misses'));
+  total('unroll_cache_failures_total', 'Calls that the store of caches failed to answer.', ofCaches('failures'));
+  if (caches.stats().bytes !== undefined) {
+    total('unroll_cache_evictions_total', 'Stored caches that made room for others.', ofCaches('evictions'));
+    gauge('unroll_cache_bytes', 'Bytes of stored caches.', ofCaches('bytes'));
+    gauge('unroll_cache_entries', 'Stored caches.', ofCaches('entries'));
+  }
+
+  const [version, kernels, node] = [VERSION, pool.tier, process.version];
+  new Gauge({
+    name: 'unroll_info',
+    help: 'What runs: always 1.',
+    labelNames: ['version', 'kernels', 'node'],
+    registers: [registry],
+  }).set({ version, kernels, node }, 1);
+  gauge(
+    'unroll_process_memory_limit_bytes',
+    'Memory that the process may take: of its container or the machine.',
+    memoryLimit,
+  );
+  collectDefaultMetrics({ register: registry });
+
+  return {
+    registry,
+    answered(request, reply) {
+      if (!reply.raw.writableFinished) return; // it is abandoned
+      const meter = meterFor(request);
+      count(meter, reply.problem ?? reply.statusCode);
+      if (reply.problem === undefined) observe(meter.seconds, reply.elapsedTime / 1000);
+      const { bytesIn = 0, bytesOut = 0, flops = 0 } = (reply.logged ?? {}) as Logged;
+      meter.bytesIn.value += bytesIn;
+      meter.bytesOut.value += bytesOut;
+      meter.flops.value += flops;
+      weightsKnown = reply.weightsKnown ?? weightsKnown;
+      const { stages } = reply;
+      if (stages === undefined) return;
+      for (const stage of STAGES) {
+        const ms = stages[stage];
+        if (ms !== undefined) observe(meter.stages[stage], ms / 1000);
+      }
+    },
+    abandoned: (request) => count(meterFor(request), CLIENT_GONE),
+    refused: (code) => count(none, code),
+  };
+}
+
+/** What is read of what the log says. */
+interface Logged {
+  readonly bytesIn?: number;
+  readonly bytesOut?: number;
+  readonly flops?: number;
+}
+
+function operationOf({ routeOptions: { config, schema, url } }: FastifyRequest): string {
+  if (config.computes) return (schema as { operationId: string }).operationId;
+  return url === undefined ? NONE : OTHER;
+}
+
+function count({ answers, seconds: { labels } }: Meter, kind: Kind): void {
+  const known = answers.get(kind);
+  if (known) known.value++;
+  else answers.set(kind, { ...answerTo(labels.operation, kind), value: 1 });
+}
+
+function answerTo(operation: string, kind: Kind): Count {
+  if (kind === CLIENT_GONE) return { labels: { operation, status: '499', code: kind }, value: 0 };
+  const code = typeof kind === 'number' ? 'ok' : kind;
+  const status = typeof kind === 'number' ? kind : problemKinds[kind].status;
+  return { labels: { operation, status: String(status), code }, value: 0 };
+}
+
+/** The answers that an operation can give are counted from 0 on: a rate sees the first of them, too. */
+function meterOf(operation: string): Meter {
+  const codes = (Object.keys(problemKinds) as ProblemCode[]).filter((code) => problemKinds[code].operation);
+  const expected: Kind[] = operation === OTHER || operation === NONE ? [] : [200, ...codes, CLIENT_GONE];
+  const stage = (name: keyof Timings) => observations({ operation, stage: name });
+  const none = (): Count => ({ labels: { operation }, value: 0 });
+  return {
+    answers: new Map(expected.map((kind) => [kind, answerTo(operation, kind)])),
+    seconds: observations({ operation }),
+    stages: {
+      queue: stage('queue'),
+      decode: stage('decode'),
+      compute: stage('compute'),
+      encode: stage('encode'),
+      store: stage('store'),
+    },
+    bytesIn: none(),
+    bytesOut: none(),
+    flops: none(),
+  };
+}
+
+/** Where nothing is set, Node tells 0 or more than there is. */
+function memoryLimit(): number {
+  return Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem());
+}

@@ -1,0 +1,27 @@
+import type { FastifyInstance } from 'fastify';
+import Type from 'typebox';
+import type { Metrics } from '../metrics.js';
+
+/** For Prometheus. It waits for no worker. */
+export async function metricsRoutes(
+  app: FastifyInstance,
+  { metrics: { registry } }: { metrics: Metrics },
+): Promise<void> {
+  app.get(
+    '/metrics',
+    {
+      schema: {
+        operationId: 'metrics',
+        tags: ['Service'],
+        summary: 'What the service counts and measures, for Prometheus',
+        response: {
+          200: {
+            description: 'the text format of Prometheus, version 0.0.4',
+            content: { 'text/plain': { schema: Type.String() } },
+          },
+        },
+      },
+    },
+    async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()),
+  );
+}
