@@ -137,7 +137,7 @@ const answerHeaders = {
   'server-timing': {
     type: 'string',
     description:
-      'milliseconds spent in queue, decode, compute and encode; the share of the weights sent to the worker so far that it knew',
+      'milliseconds spent in queue, decode, compute, encode and, for stored caches, store; the share of the weights sent to the worker so far that it knew',
   },
 };
 
