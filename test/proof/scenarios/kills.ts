@@ -23,14 +23,15 @@ export const kills: Scenario = {
       const loader = await startLoader(service.url, await catalogueFor(service, seed, short));
       const running = loader.run({ connections: CONNECTIONS, seed });
       await sleep(1000);
-      const killed: number[] = [];
+      /** From when it was asked for until another worker was there. */
+      const killed: { from: number; to: number }[] = [];
       const back: number[] = [];
       const ready: number[] = [];
       for (let i = 0; i < times; i++) {
         const now = Date.now();
-        killed.push(now);
         await service.kill();
         back.push(await service.alive(WORKERS, 10 * BACK_MS));
+        killed.push({ from: now, to: Date.now() });
         ready.push(await untilReady(service.url, now));
         await sleep((short ? 0 : BACK_MS / 2) + Math.random() * BACK_MS);
       }
@@ -40,12 +41,10 @@ export const kills: Scenario = {
 
       const failures = tally.incidents.filter(({ kind }) => kind !== 'wrong');
       const overloaded = tally.refused.overloaded ?? 0;
-      const ofKill = killed.map(
-        (at) => failures.filter((one) => one.begun <= at && one.at >= at && one.at < at + TOLD_MS).length,
-      );
-      const strange = failures.filter(
-        (one) => !killed.some((at) => one.begun <= at && one.at >= at && one.at < at + TOLD_MS),
-      );
+      const isOf = (one: (typeof failures)[number], { from, to }: (typeof killed)[number]) =>
+        one.begun <= to && one.at >= from && one.at < to + TOLD_MS;
+      const ofKill = killed.map((kill) => failures.filter((one) => isOf(one, kill)).length);
+      const strange = failures.filter((one) => !killed.some((kill) => isOf(one, kill)));
       const lost = total(tally.failed) + overloaded;
       const slowest = Math.max(...back, ...ready);
       return {
