@@ -111,7 +111,8 @@ export function shapeOf(value: Json): number[] {
 
 /** All numbers of nested arrays in row-major order. */
 export function flat(value: Json): number[] {
-  return Array.isArray(value) ? value.flatMap(flat) : [value as number];
+  if (typeof value !== 'object' || value === null) return [value as number];
+  return (Array.isArray(value) ? value : Object.values(value)).flatMap(flat);
 }
 
 /** The sum of the products of equal positions: ⟨one, other⟩. */

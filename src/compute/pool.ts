@@ -202,13 +202,17 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
         queue.add({ name, task, slot, order, bytes, since, wasLost: false, resolve, reject });
         flushSoon();
       });
-    /** Resolves, or throws, when no worker has any of them. */
+    /** Resolves, or throws what went wrong first, when no worker has any of them. */
     const all: All = async (jobs) => {
-      for (const job of jobs) job.catch(() => stop(slot)); // the others are not wanted either
+      let cause: unknown;
+      for (const job of jobs) {
+        job.catch((error) => {
+          cause ??= error;
+          stop(slot); // the others are not wanted either
+        });
+      }
       const results = await Promise.allSettled(jobs);
-      const failed = results.find((result) => result.status === 'rejected' && !(result.reason instanceof Stopped));
-      const stopped = results.find((result) => result.status === 'rejected');
-      if (failed ?? stopped) throw ((failed ?? stopped) as PromiseRejectedResult).reason;
+      if (cause !== undefined) throw cause;
       return results.map((result) => (result as PromiseFulfilledResult<unknown>).value);
     };
     const size = task.body.length;
