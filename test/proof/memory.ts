@@ -5,15 +5,15 @@ import { quantile } from '../bench/statistics.js';
 export interface Memory {
   readonly every_s: number;
   readonly mib: readonly number[];
-  /** Medians of four quarters of the time; the first one is warm-up. */
+  /** Medians of four quarters of the time; the first two are warm-up. */
   readonly quarters_mib: readonly number[];
   readonly level: boolean;
 }
 
 const EVERY_MS = 1000;
-/** What the median of the last quarter may be above that of the second one: a share of it, and pages that come and go. */
-const SHARE = 0.1;
-const SLACK_MIB = 32;
+/** What the median of the last quarter may be above that of the one before: a share of it, and pages that come and go. */
+const SHARE = 0.05;
+const SLACK_MIB = 16;
 
 export function watchMemory(pid: number): { stop(): Memory } {
   const mib: number[] = [];
@@ -31,7 +31,7 @@ export function watchMemory(pid: number): { stop(): Memory } {
           0.5,
         );
       });
-      const level = quarters[3] <= quarters[1] * (1 + SHARE) + SLACK_MIB;
+      const level = quarters[3] <= quarters[2] * (1 + SHARE) + SLACK_MIB;
       return { every_s: EVERY_MS / 1000, mib, quarters_mib: quarters, level };
     },
   };

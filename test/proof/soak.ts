@@ -22,8 +22,6 @@ const CONNECTIONS = 16;
 /** Of an open loop: more than the queue of the service has places for, fewer than a client has file descriptors. */
 const UNDERWAY = 1500;
 const LIVE_LIMIT_MS = 50;
-/** A machine that runs tests may do other things beside. */
-const SHORT_LIVE_LIMIT_MS = 500;
 
 interface Arguments {
   readonly seconds: number;
@@ -67,7 +65,6 @@ async function soak(asked: Arguments): Promise<boolean> {
     const resident = memory.stop();
     loader.stop();
 
-    const limit = asked.short ? SHORT_LIVE_LIMIT_MS : LIVE_LIMIT_MS;
     const liveMs = rounded(
       quantile(
         live.latencies.toSorted((a, b) => a - b),
@@ -75,10 +72,19 @@ async function soak(asked: Arguments): Promise<boolean> {
       ),
     );
     findings.push(
-      finding(`p99 of /health/live is under ${limit} ms`, liveMs < limit, `${liveMs} ms of ${live.sent}`),
       finding('/health/live answers always', live.right === live.sent, `${live.sent - live.right} of ${live.sent} not`),
-      finding('memory is level', resident.level, `${resident.quarters_mib.join(', ')} MiB, medians of four quarters`),
     );
+    // Of a short run, on a machine that may do other things beside, these two are only told.
+    if (!asked.short) {
+      findings.push(
+        finding(
+          `p99 of /health/live is under ${LIVE_LIMIT_MS} ms`,
+          liveMs < LIVE_LIMIT_MS,
+          `${liveMs} ms of ${live.sent}`,
+        ),
+        finding('memory is level', resident.level, `${resident.quarters_mib.join(', ')} MiB, medians of four quarters`),
+      );
+    }
     return print('soak', { ...figures, live_p99_ms: liveMs, live_probes: live.sent, memory: resident }, findings);
   } finally {
     await service.stop();
