@@ -280,7 +280,12 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
       };
       outcome.then(settle, settle);
       worked.then(settle, settle);
-      return { outcome, cancel: () => giveUp(new Stopped()) };
+      return {
+        outcome,
+        cancel() {
+          if (giveUp !== ignore) giveUp(new Stopped());
+        },
+      };
     },
     isReady: () => threads.alive > 0,
     stats: () => ({

@@ -122,7 +122,7 @@ export async function buildApp({ config, pool, caches, logger, redis, traced }: 
   });
   await app.register(accessPlugin, { config, logger });
   await app.register(lifecyclePlugin);
-  await app.register(rateLimitPlugin, { limit: config.RATE_LIMIT ?? 0, redis, logger });
+  await app.register(rateLimitPlugin, { limit: config.RATE_LIMIT, redis, logger });
   app.addHook('onRequest', (request, _reply, done) => {
     const { accept = '*/*' } = request.headers;
     if (!request.routeOptions.config.computes || takesJson(accept)) done();

@@ -23,7 +23,7 @@ export const bodyPlugin = fp(
       if (request.routeOptions.config.computes) {
         const hold = new Hold(memory);
         request.hold = hold;
-        request.onOver.push(() => hold.become(0));
+        request.onOver.push(() => hold.end());
       }
       done();
     });

@@ -4,6 +4,7 @@ import type { Pool } from '../compute/pool.js';
 export class Hold {
   readonly #memory: Pool['memory'];
   #bytes = 0;
+  #isOver = false;
 
   constructor(memory: Pool['memory']) {
     this.#memory = memory;
@@ -11,14 +12,21 @@ export class Hold {
 
   /** More bytes of the body; false where there is no memory for them. */
   grow(bytes: number): boolean {
-    if (!this.#memory.exchange(this.#bytes, bytes)) return false;
+    if (this.#isOver || !this.#memory.exchange(this.#bytes, bytes)) return false;
     this.#bytes = bytes;
     return true;
   }
 
   /** Other bytes, which are there already. */
   become(bytes: number): void {
+    if (this.#isOver) return;
     this.#memory.charge(this.#bytes, bytes);
     this.#bytes = bytes;
+  }
+
+  /** Gives everything back, for good: what still comes of the request is nobody's any more. */
+  end(): void {
+    this.become(0);
+    this.#isOver = true;
   }
 }
