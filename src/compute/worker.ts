@@ -1,3 +1,4 @@
+import { constants, setPriority } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -50,6 +51,9 @@ const machinery: Machinery = {
   parameters: new Parameters(weightsLimit),
   ledger,
 };
+
+// On Linux this is of the thread alone: the main thread goes first, so that it answers while all processors compute.
+if (process.platform === 'linux') setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
