@@ -50,9 +50,9 @@ export const configSchema = Type.Object({
     description: 'Multiplications and additions that one request may ask for.',
   }),
   MEMORY_LIMIT: Type.Integer({
-    default: Math.floor(usableMemory() / 2),
+    default: Math.min(2 ** 40, Math.floor(usableMemory() / 2)),
     minimum: 1024 * 1024,
-    maximum: Number.MAX_SAFE_INTEGER,
+    maximum: 2 ** 40,
     description: 'Bytes that all requests together may take: bodies, what is computed from them, and answers.',
   }),
   QUEUE_LIMIT: Type.Integer({

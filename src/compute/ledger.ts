@@ -42,10 +42,11 @@ export class Ledger {
    */
   exchange(before: number, after: number): boolean {
     const change = kibibytes(after) - kibibytes(before);
-    const used = Atomics.add(this.#entries, USED, change) + change;
-    if (change <= 0 || used <= this.#entries[LIMIT]) return true;
-    Atomics.sub(this.#entries, USED, change);
-    return false;
+    for (;;) {
+      const used = Atomics.load(this.#entries, USED);
+      if (change > 0 && used + change > this.#entries[LIMIT]) return false;
+      if (Atomics.compareExchange(this.#entries, USED, used, used + change) === used) return true;
+    }
   }
 
   /** The same without a limit: for what is there already. */

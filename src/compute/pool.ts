@@ -5,7 +5,7 @@ import { Ledger, Stopped } from './ledger.js';
 import { earliest, type NonFinite } from './non-finite.js';
 import { MOST_READ, type Named, now, type Outcome, type Report, type Storage, type Task } from './outcome.js';
 import { pieceTasks } from './parts.js';
-import { isSmall, type Job, Queue, SMALL_BYTES } from './queue.js';
+import { isSmall, type Job, Queue } from './queue.js';
 import { type Thread, ThreadDied, Threads } from './threads.js';
 import { buffersIn, discard } from './transfer.js';
 import type { Reply, ToWorker, WorkerData } from './worker.js';
@@ -17,7 +17,7 @@ export interface Pool {
   /** The memory that requests take: bodies, what is computed from them, answers. */
   readonly memory: Pick<Ledger, 'used' | 'limit' | 'exchange' | 'charge'>;
   /**
-   * Runs an operation on a body. The body's memory moves to a worker: the caller has it no longer.
+   * Runs an operation on a body. The body's memory, which is its own, moves to a worker: the caller has it no longer.
    *
    * @param deadline when the answer must be there: milliseconds since the epoch
    * @param caches where those that are stored go and come from
@@ -153,7 +153,7 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
     // Small bodies are copied: if the thread dies, those of requests that it had not begun go to another one.
     const transfer = isSmall(first) ? [] : buffersIn(first.task);
     const task = first.name === 'requests' ? jobs.map((job) => job.task) : first.task;
-    const watch = isSmall(first) ? setTimeout(() => thread.end(), SMALL_LIMIT_MS) : undefined;
+    const watch = isSmall(first) ? setTimeout(() => endIfStill(thread, jobs), SMALL_LIMIT_MS) : undefined;
     underway.set(thread, jobs);
     try {
       const result = await thread.run({ name: first.name, task } as ToWorker, transfer);
@@ -169,6 +169,13 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
     }
   }
 
+  /** Ends a thread that is still busy with these, when what it may have sent in the meantime has been read. */
+  function endIfStill(thread: Thread, jobs: readonly Job[]): void {
+    setImmediate(() => {
+      if (underway.get(thread) === jobs) void thread.end();
+    });
+  }
+
   function failOrRepeat(job: Job, error: Error): void {
     const wasBegun = !isSmall(job) || ledger.isRunning(job.slot);
     if (!(error instanceof ThreadDied) || wasBegun || job.wasLost) job.reject(error);
@@ -182,10 +189,7 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
     const concerned = [...underway].filter(([, jobs]) => jobs.some((job) => job.slot === slot));
     if (concerned.length === 0) return;
     setTimeout(() => {
-      for (const [thread, jobs] of concerned) {
-        const goesOn = underway.get(thread) === jobs && ledger.isRunning(slot);
-        if (goesOn) void thread.end();
-      }
+      for (const [thread, jobs] of concerned) if (ledger.isRunning(slot)) endIfStill(thread, jobs);
     }, REACTION_MS);
   }
 
@@ -248,7 +252,7 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
       requests++;
       const task: Task = {
         operation,
-        body: ownMemory(body),
+        body,
         slot,
         // The body itself is there twice: here, and where the worker reads it.
         workLimit: Math.min(workLimit, ledger.limit - 2 * body.length),
@@ -303,11 +307,6 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
 }
 
 const ignore = (): void => {};
-
-/** A small body is copied on its way, with all of the memory that it lies in. */
-function ownMemory(body: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  return body.length <= SMALL_BYTES && body.buffer.byteLength > body.length ? body.slice() : body;
-}
 
 type Enqueue = (name: Job['name'], task: unknown, bytes?: number) => Promise<unknown>;
 type All = (jobs: readonly Promise<unknown>[]) => Promise<unknown[]>;

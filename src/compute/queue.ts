@@ -20,7 +20,7 @@ export interface Job {
 }
 
 /** Requests with bodies up to this size share messages: the way to a worker and back costs as much as they do. */
-export const SMALL_BYTES = 16 * 1024;
+const SMALL_BYTES = 16 * 1024;
 /** Bodies in one message, in bytes. */
 const MESSAGE_BYTES = 64 * 1024;
 /** How long small requests gather for a message while another one is underway. */

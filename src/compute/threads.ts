@@ -19,12 +19,14 @@ export class Thread {
   isReady = false;
   /** Has it done anything since it is there? */
   hasWorked = false;
+  /** Did the pool end it, and not what it was doing? */
+  wasEnded = false;
 
   constructor(file: URL, workerData: unknown, on: { free(): void; exit(error: Error): void }) {
     let fault: Error | undefined;
     this.#worker = new Worker(file, { workerData, resourceLimits: { maxOldGenerationSizeMb: HEAP_MB } });
     this.#worker.on('message', (message: FromThread) => {
-      if (message === 'ready') this.isReady = true;
+      if (message === 'ready') this.isReady = !this.wasEnded;
       else this.#settle(message);
       on.free();
     });
@@ -64,8 +66,10 @@ export class Thread {
     else underway?.resolve(message.result);
   }
 
-  /** Ends it, whatever it does. */
+  /** Ends it, whatever it does. What it has sent already still counts. */
   end(): Promise<unknown> {
+    this.isReady = false;
+    this.wasEnded = true;
     return this.#worker.terminate();
   }
 }
@@ -132,36 +136,38 @@ export class Threads {
   }
 
   #add(): void {
-    const { file, workerData, onFree, onDeath } = this.#options;
-    const thread = new Thread(file, workerData, {
-      free: () => {
-        if (thread.hasWorked) this.#deathsInARow = 0;
-        onFree();
-      },
-      exit: (error) => {
-        this.#threads.delete(thread);
-        if (!this.#isOpen) return;
-        this.#replace(thread);
-        onDeath(error);
-      },
-    });
-    this.#threads.add(thread);
+    const { file, workerData, onFree } = this.#options;
+    try {
+      const thread = new Thread(file, workerData, {
+        free: () => {
+          if (thread.hasWorked) this.#deathsInARow = 0;
+          onFree();
+        },
+        exit: (error) => {
+          this.#threads.delete(thread);
+          this.#replace(thread, error);
+        },
+      });
+      this.#threads.add(thread);
+    } catch (error) {
+      // The system has no room for another one, now.
+      this.#replace({ hasWorked: false, wasEnded: false }, error as Error);
+    }
   }
 
-  #replace({ hasWorked }: Thread): void {
+  #replace({ hasWorked, wasEnded }: Pick<Thread, 'hasWorked' | 'wasEnded'>, error: Error): void {
+    if (!this.#isOpen) return;
     this.restarts++;
-    this.#deathsInARow = hasWorked ? 0 : this.#deathsInARow + 1;
+    if (hasWorked) this.#deathsInARow = 0;
+    else if (!wasEnded) this.#deathsInARow++;
     const doublings = this.#deathsInARow - FREE_DEATHS - 1;
-    if (doublings < 0) {
-      this.#add();
-      return;
-    }
-    const wait = Math.min(FIRST_WAIT_MS * 2 ** doublings, LONGEST_WAIT_MS);
+    const wait = doublings < 0 ? 0 : Math.min(FIRST_WAIT_MS * 2 ** doublings, LONGEST_WAIT_MS);
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       this.#add();
     }, wait);
     this.#timers.add(timer);
+    this.#options.onDeath(error);
   }
 
   /** Threads that can compute. */

@@ -1,4 +1,4 @@
-import { constants, setPriority } from 'node:os';
+import { constants, getPriority, setPriority } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -52,11 +52,23 @@ const machinery: Machinery = {
   ledger,
 };
 
-// On Linux this is of the thread alone: the main thread goes first, so that it answers while all processors compute.
-if (process.platform === 'linux') setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
+leaveProcessorToOthers();
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
+
+/**
+ * The main thread goes first, so that it answers while all processors compute: on Linux the priority is that of this
+ * thread alone. Where it may not be changed the work is the same.
+ */
+function leaveProcessorToOthers(): void {
+  const { PRIORITY_BELOW_NORMAL } = constants.priority;
+  try {
+    if (process.platform === 'linux' && getPriority() < PRIORITY_BELOW_NORMAL) setPriority(PRIORITY_BELOW_NORMAL);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_SYSTEM_ERROR') throw error;
+  }
+}
 
 function work({ name, task }: ToWorker): FromThread {
   try {

@@ -52,8 +52,9 @@ function isOpen(route: string): boolean {
 /** The header that is meant for this service alone goes before the one that a proxy may use for its own ends. */
 function keyOf(headers: IncomingHttpHeaders): string | undefined {
   const own = headers['x-api-key'];
-  if (typeof own === 'string') return own;
-  return /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
+  if (typeof own === 'string' && own !== '') return own;
+  const bearer = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
+  return bearer ?? (own === '' ? own : undefined);
 }
 
 function unauthorized(given: boolean): Problem {

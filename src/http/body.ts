@@ -23,7 +23,7 @@ export const bodyPlugin = fp(
       if (request.routeOptions.config.computes) {
         const hold = new Hold(memory);
         request.hold = hold;
-        request.onOver.push(() => hold.end());
+        request.whenOver(() => hold.end());
       }
       done();
     });
@@ -77,7 +77,7 @@ const BELIEVED_BYTES = 1024 * 1024;
 const FIRST_BYTES = 64 * 1024;
 
 /**
- * All bytes of the payload in one piece of memory, which doubles as it fills where no length is announced. A body
+ * All bytes of the payload in memory of their own, which doubles as it fills where no length is announced. A body
  * over the limit, or for which there is no memory at the moment, is refused as soon as that is known; the error handler
  * reads the rest of it.
  */
@@ -89,9 +89,10 @@ function collect(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const announced = headers['content-length'];
   if (Number(announced) > limit) throw tooLarge(`${announced} bytes`, limit);
-  const first = Number(announced ?? FIRST_BYTES);
-  if (!hold.grow(first)) throw overloaded(first, memory);
-  let bytes = new Uint8Array(Math.min(first, BELIEVED_BYTES));
+  const expected = Number(announced ?? FIRST_BYTES);
+  const first = Math.min(expected, BELIEVED_BYTES);
+  if (memory.used + expected > memory.limit || !hold.grow(first)) throw overloaded(expected, memory);
+  let bytes = new Uint8Array(first);
   let length = 0;
   return new Promise((resolve, reject) => {
     function refuse(problem: Problem): void {
@@ -121,7 +122,11 @@ function collect(
     }
     // Events rather than `for await`, which costs a small request more than all else that is done with its body.
     payload.on('data', take);
-    payload.once('end', () => resolve(bytes.subarray(0, length)));
+    payload.once('end', () => {
+      if (bytes.length > length) bytes = bytes.slice(0, length);
+      hold.become(length);
+      resolve(bytes);
+    });
     payload.once('error', reject);
     // The connection's, when no byte has come for a while (slow-clients.ts).
     payload.once('timeout', () => {

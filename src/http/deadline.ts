@@ -11,7 +11,7 @@ declare module 'fastify' {
   }
 }
 
-/** The header in which a caller says how many milliseconds it waits for the answer, from the first byte it sends. */
+/** The header in which a caller says how many milliseconds it waits for the answer, from when its head has arrived. */
 export const DEADLINE_HEADER = 'x-deadline-ms';
 
 /** Gives each request that computes the time that its caller allows, or that the configuration does. */

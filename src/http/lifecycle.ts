@@ -22,8 +22,10 @@ declare module 'fastify' {
     readonly isDraining: () => boolean;
   }
   interface FastifyRequest {
-    /** What to do when it is over: answered, or its client has left. */
-    onOver: (() => void)[];
+    /** Has something done when it is over: answered, or its client has left. At once, if it is over already. */
+    whenOver(act: () => void): void;
+    /** What is to be done then; undefined: it is over. */
+    endings: (() => void)[] | undefined;
   }
   interface FastifyContextConfig {
     /** Does the route compute? Such routes are refused when the grace is over. */
@@ -51,7 +53,9 @@ export const lifecyclePlugin = fp(
 
     function forget(request: FastifyRequest): void {
       if (!arriving.delete(request) && !running.delete(request)) return;
-      for (const act of request.onOver) act();
+      const { endings = [] } = request;
+      request.endings = undefined;
+      for (const act of endings) act();
       if (isIdle()) waiting?.();
     }
 
@@ -65,7 +69,11 @@ export const lifecyclePlugin = fp(
       for (const socket of sockets) if (!busy.has(socket)) socket.destroySoon();
     }
 
-    app.decorateRequest('onOver');
+    app.decorateRequest('endings');
+    app.decorateRequest('whenOver', function (this: FastifyRequest, act: () => void) {
+      if (this.endings) this.endings.push(act);
+      else act();
+    });
     app.server.on('connection', (socket: Socket) => {
       // In Node 20 an answer that waits behind another one is not told of the end.
       socket.once('close', () => {
@@ -100,7 +108,7 @@ export const lifecyclePlugin = fp(
 
     app.addHook('onRequest', (request, _reply, done) => {
       arriving.add(request);
-      request.onOver = [];
+      request.endings = [];
       if (!refusing || !request.routeOptions.config.computes) return done();
       done(new Problem('draining', 'the service is stopping and takes nothing new'));
     });

@@ -1,16 +1,33 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { type OnRefusal, refuseOnSocket } from './errors.js';
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** From now on its client must take an answer of so many bytes. */
+    mustTake(bytes: number): void;
+  }
+}
+
+/** How fast an answer must be taken on average, in bytes a millisecond, and from how many bytes on. */
+const LEAST_RATE = 256;
+const LEAST_BYTES = 256 * 1024;
+
 /**
  * Cuts the connection of a client that keeps the service waiting: no byte of a request comes, or none of an answer
- * goes. A body that stops coming is refused where it is collected.
+ * goes, or a large answer goes too slowly. A body that stops coming is refused where it is collected.
  */
 export const slowClientsPlugin = fp(
   async (app: FastifyInstance, { limit, onRefusal }: { limit: number; onRefusal: OnRefusal }) => {
     app.server.timeout = limit;
+    app.decorateRequest('mustTake', function (this: FastifyRequest, bytes: number) {
+      if (bytes < LEAST_BYTES) return;
+      const { socket } = this.raw;
+      const timer = setTimeout(() => socket.destroy(), limit + bytes / LEAST_RATE);
+      this.whenOver(() => clearTimeout(timer));
+    });
     // While it is computed nothing comes or goes either: then it is not the client who is waited for.
     app.server.on('timeout', (socket: Socket) => {
       const { _httpMessage: answer } = socket as { _httpMessage?: ServerResponse | null };

@@ -71,6 +71,7 @@ export function peek(scanner: Scanner): number {
     const byte = bytes[at];
     if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) break;
     at++;
+    if (at >= scanner.due) pause(scanner, at);
   }
   scanner.at = at;
   return at < bytes.length ? bytes[at] : -1;
@@ -92,9 +93,9 @@ export function hasNext(scanner: Scanner, close: number): boolean {
 }
 
 /** Calls the checkpoint where it is due. */
-export function pause(scanner: Scanner): void {
-  if (scanner.at < scanner.due) return;
-  scanner.due = scanner.at + CHECKPOINT_BYTES;
+export function pause(scanner: Scanner, at = scanner.at): void {
+  if (at < scanner.due) return;
+  scanner.due = at + CHECKPOINT_BYTES;
   scanner.checkpoint();
 }
 
@@ -160,16 +161,25 @@ function skipDigits(scanner: Scanner): void {
   const { bytes } = scanner;
   const start = scanner.at;
   let at = start;
-  while (at < bytes.length && bytes[at] >= ZERO && bytes[at] <= NINE) at++;
+  while (at < bytes.length && bytes[at] >= ZERO && bytes[at] <= NINE) {
+    at++;
+    if (at >= scanner.due) pause(scanner, at);
+  }
   scanner.at = at;
   if (at === start) throw unexpected(scanner, 'a digit');
 }
 
-/** Consumes a string: escapes resolved, UTF-8 checked. */
+/** No name and no choice is longer: of a string that is, the beginning is enough to show it to its sender. */
+const LONGEST_STRING = 1024;
+
+/** Consumes a string: escapes resolved, UTF-8 checked. Of one that is longer than any that is known, the beginning. */
 export function readString(scanner: Scanner): string {
   peek(scanner);
   const start = scanner.at;
   const escaped = skipString(scanner);
+  if (scanner.at - start > LONGEST_STRING) {
+    return scanner.bytes.toString('utf8', start + 1, start + LONGEST_STRING);
+  }
   return escaped
     ? JSON.parse(scanner.bytes.toString('utf8', start, scanner.at))
     : scanner.bytes.toString('utf8', start + 1, scanner.at - 1);
@@ -182,6 +192,7 @@ function skipString(scanner: Scanner): boolean {
   expect(scanner, QUOTE, 'a string');
   for (;;) {
     if (scanner.at >= bytes.length) throw unexpected(scanner, 'the end of a string');
+    if (scanner.at >= scanner.due) pause(scanner);
     const byte = bytes[scanner.at];
     if (byte === QUOTE) {
       scanner.at++;

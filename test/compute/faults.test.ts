@@ -84,7 +84,7 @@ describe('a deadline', () => {
 
   it('counts the time in the queue', async () => {
     await startPool({ workers: 1 });
-    const first = long();
+    const first = begin('lstmForward', { ...LONG, T_x: 20_000 });
     await until(() => pool.stats().busy === 1);
     const queued = [small(100), long(100), wide(100)];
     for (const { outcome } of queued) await expect(outcome).rejects.toMatchObject({ name: 'DeadlineExceeded' });
@@ -110,6 +110,22 @@ describe('a deadline', () => {
 });
 
 describe('a request that nobody wants any more', () => {
+  it.each([
+    ['a string', `{"dtype":"${'a'.repeat(2 ** 27)}"}`],
+    ['a number', `{"x":[[[${'1'.repeat(2 ** 27)}x]]]}`],
+    ['white space', `{${' '.repeat(2 ** 27)}"x":1}`],
+    ['the name of a member', `{"${'a'.repeat(2 ** 27)}":1}`],
+  ])('is not read on, however long %s is', async (_, text) => {
+    await startPool({ workers: 1, memoryLimit: 2 ** 33 });
+    const run = pool.begin('rnnForward', new TextEncoder().encode(text), now() + 60_000);
+    await until(() => pool.stats().busy === 1);
+    await sleep(100);
+    run.cancel();
+    await run.outcome.catch(() => {});
+    await until(isEmpty);
+    expect(pool.stats().restarts).toBe(0);
+  });
+
   it('leaves the queue, or stops, at once', async () => {
     await startPool({ workers: 1 });
     const runs = [long(), wide(), small(), long()];
@@ -256,6 +272,16 @@ describe('a worker that', () => {
     const results = await Promise.allSettled(runs.map(({ outcome }) => outcome));
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
     await until(isEmpty);
+  });
+
+  it('is ended by the pool again and again is replaced at once: it is not its fault', async () => {
+    await startPool({ workers: 1, workerFile: whoseHeart('for (;;);') });
+    for (let i = 1; i <= 6; i++) {
+      await poison(100).outcome.catch(() => {});
+      await until(() => pool.stats().restarts === i && pool.isReady());
+    }
+    expect(await until(() => pool.isReady())).toBeLessThan(1000);
+    expect((await small().outcome).ok).toBe(true);
   });
 
   it('is killed takes what it was busy with along, and nothing else', async () => {

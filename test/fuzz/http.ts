@@ -111,9 +111,10 @@ function faultOfAnswer(request: Request | undefined, { status, headers, body }: 
     return undefined;
   }
   if (operation) {
-    const schema = operation.responses[status]?.content?.['application/json']?.schema;
+    const [type] = (headers['content-type'] ?? '').split(';');
+    const schema = operation.responses[status]?.content?.[type]?.schema;
     if (!schema) return says('not in the document of its operation');
-    const wrong = complaint(schema, parsed(text));
+    const wrong = complaint(schema, type === 'application/json' ? parsed(text) : text);
     if (wrong) return says(`not of its schema: ${wrong}`);
   }
   return undefined;

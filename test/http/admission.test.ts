@@ -26,10 +26,10 @@ const started = async (limits: Limits) => {
 const post = (body: string, headers: Record<string, string> = {}, signal?: AbortSignal) =>
   fetch(service.url + PATH, { method: 'POST', headers: { ...JSON_TYPE, ...headers }, body, signal: signal ?? null });
 
-async function until(condition: () => boolean): Promise<void> {
-  for (const end = performance.now() + 10_000; !condition(); await sleep(5)) {
+async function until(condition: () => boolean, ms = 10_000): Promise<void> {
+  for (const end = performance.now() + ms; !condition(); await sleep(5)) {
     if (performance.now() > end)
-      throw new Error(`not within 10 s: ${condition} ${JSON.stringify(service.pool.stats())}`);
+      throw new Error(`not within ${ms} ms: ${condition} ${JSON.stringify(service.pool.stats())}`);
   }
 }
 const isIdle = () => {
@@ -155,6 +155,20 @@ describe('a slow client', () => {
     await closed;
   });
 
+  it('that takes its answer in sips is cut in the end', async () => {
+    await started({ workers: 1, idleTimeout: 1000 });
+    const { socket, closed } = send(head(long.length) + long);
+    socket.pause();
+    await until(() => service.pool.stats().bytes > 0 && service.pool.stats().running === 0);
+    const sipping = setInterval(() => socket.resume().once('data', () => socket.pause()), 300);
+    const start = performance.now();
+    await until(isIdle, 60_000);
+    expect(performance.now() - start).toBeGreaterThan(1000); // it was not idle
+    clearInterval(sipping);
+    socket.resume();
+    await closed;
+  });
+
   it('is not who has to wait for an answer', async () => {
     await started({ workers: 1, idleTimeout: 200 });
     expect((await post(slow)).status).toBe(200);
@@ -189,6 +203,16 @@ describe('the memory of all requests', () => {
     });
     expect((await post(quick)).status).toBe(200);
     for (const { socket } of [announced, ...others]) socket.destroy();
+    await until(isIdle);
+  });
+
+  it('is taken by what has come, not by what is announced', async () => {
+    await started({ workers: 1, memoryLimit: 2 ** 27 });
+    const idle = Array.from({ length: 20 }, () => send(head(2 ** 24)));
+    await sleep(300);
+    expect(service.pool.stats().bytes).toBeLessThan(2 ** 25);
+    expect((await post(quick)).status).toBe(200);
+    for (const { socket } of idle) socket.destroy();
     await until(isIdle);
   });
 

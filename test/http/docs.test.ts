@@ -39,9 +39,14 @@ browserTest('/docs shows every operation in a real browser, without a request to
   page.on('console', (message) => {
     if (message.type() === 'error') failures.push(message.text());
   });
+  const { paths } = (await (await fetch(`${service.url}/openapi.json`)).json()) as { paths: object };
+  const count = Object.keys(paths).length; // each has one method
   await page.goto(`${service.url}/docs`);
-  await page.locator('.opblock').nth(9).waitFor();
-  expect(await page.locator('.opblock').count()).toBe(10);
+  await page
+    .locator('.opblock')
+    .nth(count - 1)
+    .waitFor();
+  expect(await page.locator('.opblock').count()).toBe(count);
 
   // An operation can be tried out: its example is filled in, and the answer is shown.
   const operation = page.locator('#operations-RNN-rnnCellForward');

@@ -34,13 +34,14 @@ export async function computeRoutes(
         request.hold.become(bytesOut);
         reply.logged = { operation: operation.id, dims, flops, bytesIn, bytesOut };
         if (!outcome.ok) throw new Problem(outcome.code, summary(outcome), outcome.faults);
-        request.onOver.push(() => discard(outcome.body));
+        request.whenOver(() => discard(outcome.body));
         // The answer tells the id: the caches must be there by then.
         if (storage && outcome.stored) {
           request.hold.become(bytesOut + lengthOf(outcome.stored));
           await keep(caches, storage, outcome.stored, timings);
           request.hold.become(bytesOut);
         }
+        request.mustTake(bytesOut);
         reply.type('application/json');
         const [first, ...more] = outcome.body;
         if (more.length === 0) return reply.send(Buffer.from(first.buffer, first.byteOffset, first.byteLength));
@@ -70,7 +71,7 @@ async function run(
 ): Promise<Outcome | undefined> {
   try {
     const { outcome, cancel } = pool.begin(operation.id, body, request.deadline.at, caches);
-    request.onOver.push(cancel);
+    request.whenOver(cancel);
     return await outcome;
   } catch (error) {
     if (error instanceof Refused) {
