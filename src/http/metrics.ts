@@ -1,9 +1,9 @@
-import { totalmem } from 'node:os';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { CacheStats, CacheStore } from '../caches/store.js';
 import type { Timings } from '../compute/outcome.js';
 import type { Pool, PoolStats } from '../compute/pool.js';
+import { usableMemory } from '../memory.js';
 import { operations } from '../operations/operations.js';
 import { type Observations, observations, observe, registerHistogram } from './histogram.js';
 import { type ProblemCode, problemKinds } from './problems.js';
@@ -160,7 +160,7 @@ export function createMetrics({ pool, queueLimit, isReady, caches }: MetricsOpti
   gauge(
     'unroll_process_memory_limit_bytes',
     'Memory that the process may take: of its container or the machine.',
-    memoryLimit,
+    usableMemory,
   );
   collectDefaultMetrics({ register: registry });
 
@@ -171,7 +171,7 @@ export function createMetrics({ pool, queueLimit, isReady, caches }: MetricsOpti
       const meter = meterFor(request);
       count(meter, reply.problem ?? reply.statusCode);
       if (reply.problem === undefined) observe(meter.seconds, reply.elapsedTime / 1000);
-      const { bytesIn = 0, bytesOut = 0, flops = 0 } = (reply.logged ?? {}) as Logged;
+      const { bytesIn = 0, bytesOut = 0, flops = 0 } = reply.logged ?? {};
       meter.bytesIn.value += bytesIn;
       meter.bytesOut.value += bytesOut;
       meter.flops.value += flops;
@@ -189,12 +189,6 @@ export function createMetrics({ pool, queueLimit, isReady, caches }: MetricsOpti
 }
 
 /** What is read of what the log says. */
-interface Logged {
-  readonly bytesIn?: number;
-  readonly bytesOut?: number;
-  readonly flops?: number;
-}
-
 function operationOf({ routeOptions: { config, schema, url } }: FastifyRequest): string {
   if (config.computes) return (schema as { operationId: string }).operationId;
   return url === undefined ? NONE : OTHER;
@@ -233,9 +227,4 @@ function meterOf(operation: string): Meter {
     bytesOut: none(),
     flops: none(),
   };
-}
-
-/** Where nothing is set, Node tells 0 or more than there is. */
-function memoryLimit(): number {
-  return Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem());
 }

@@ -134,7 +134,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
   'queue-full': {
     status: 429,
     title: 'Too many requests are waiting',
-    meaning: 'As many requests wait for a worker as may (QUEUE_LIMIT). Try again after Retry-After seconds.',
+    meaning: 'As many requests run or wait as may (WORKERS and QUEUE_LIMIT). Try again after Retry-After seconds.',
     retryAfter: 1,
     operation: true,
   },

@@ -2,7 +2,6 @@ import { FastifyOtelInstrumentation } from '@fastify/otel';
 import type { Span, SpanContext } from '@opentelemetry/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import type { Dims } from '../tensor/shapes.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -87,17 +86,8 @@ function headerOf({ traceId, spanId, traceFlags }: SpanContext): string {
   return `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`;
 }
 
-/** What is read of what the log says. */
-interface Logged {
-  readonly operation?: string;
-  readonly dims?: Dims;
-  readonly bytesIn?: number;
-  readonly bytesOut?: number;
-  readonly flops?: number;
-}
-
 function report(span: Span, request: FastifyRequest, reply: FastifyReply): void {
-  const { operation, dims = {}, bytesIn, bytesOut, flops } = (reply.logged ?? {}) as Logged;
+  const { operation, dims = {}, bytesIn, bytesOut, flops } = reply.logged ?? {};
   span.setAttributes({
     'unroll.code': reply.problem ?? 'ok',
     'unroll.flops': flops,

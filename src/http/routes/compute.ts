@@ -6,6 +6,7 @@ import { DeadlineExceeded, type Pool, Refused, type StoredCaches } from '../../c
 import { discard } from '../../compute/transfer.js';
 import type { Operation } from '../../operations/operation.js';
 import { operations } from '../../operations/operations.js';
+import type { Dims } from '../../tensor/shapes.js';
 import type { Caches } from '../caches.js';
 import { operationSchema } from '../openapi.js';
 import { Problem } from '../problems.js';
@@ -93,13 +94,24 @@ function summary({ faults }: Outcome & { ok: false }): string {
   return faults[0].detail + more;
 }
 
+/** Sizes and shapes, never numbers. */
+interface Logged {
+  readonly operation?: string;
+  readonly dims?: Dims;
+  readonly bytesIn?: number;
+  readonly bytesOut?: number;
+  readonly flops?: number | undefined;
+  /** Of a caller who was refused. */
+  readonly address?: string;
+}
+
 declare module 'fastify' {
   interface FastifyReply {
     /** How long the stages took, for the server-timing header. */
     stages: Timings | undefined;
     /** How many of the weights that the worker was sent it had read before, for the same header. */
     weightsKnown: number | undefined;
-    /** What the log says of the request beside the usual: sizes and shapes, never numbers. */
-    logged: object | undefined;
+    /** What the log says of the request beside the usual. */
+    logged: Logged | undefined;
   }
 }
