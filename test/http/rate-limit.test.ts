@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { PROBLEM_TYPE } from '../../src/http/problems.js';
@@ -201,4 +203,24 @@ describe('a limit of several instances', { timeout: 120_000 }, () => {
     expect(await statuses(3, url)).toEqual([200, 200, 429]);
     expect(performance.now() - begun).toBeLessThan(3000);
   });
+});
+
+it('a client that leaves while Redis counts its request leaves nothing behind', async () => {
+  const server = await startRedis();
+  toStop.push(() => server.stop());
+  const redis = new Redis(server.url);
+  toStop.push(() => redis.disconnect());
+  const { url, pool } = await started({ RATE_LIMIT: 1_000_000 }, redis);
+  process.kill(server.pid, 'SIGSTOP'); // it counts for as long as a request waits for it
+  const head = `POST ${PATH} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 900000\r\n\r\n`;
+  for (let i = 0; i < 20; i++) {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1', () => {
+      socket.write(head, () => setTimeout(() => socket.resetAndDestroy(), 10));
+    });
+    socket.on('error', () => {});
+  }
+  await sleep(1000);
+  process.kill(server.pid, 'SIGCONT');
+  await vi.waitFor(() => expect(pool.stats()).toMatchObject({ bytes: 0, waiting: 0, running: 0 }), { timeout: 5000 });
+  expect((await post(url)).status).toBe(200);
 });
