@@ -26,11 +26,13 @@ export function memoryStore(limit: number): CacheStore {
       count.puts++;
       if (ttl > 0) entries.set(id, pieces, { ttl });
     },
-    async get(id) {
+    async get(id, reserve) {
       const pieces = entries.get(id);
       if (pieces) count.hits++;
       else count.misses++;
-      return pieces && joined(pieces);
+      if (pieces === undefined) return undefined;
+      reserve(lengthOf(pieces));
+      return joined(pieces);
     },
     stats: () => ({ ...count, failures: 0, entries: entries.size, bytes: entries.calculatedSize }),
     async close() {

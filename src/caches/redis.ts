@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { type CacheStore, CacheTooLarge, CacheUnavailable, joined, lengthOf } from './store.js';
+import { type CacheStore, CacheTooLarge, CacheUnavailable, lengthOf } from './store.js';
 
 /** Before the id. */
 const KEY = 'unroll:cache:';
@@ -10,8 +10,9 @@ const LIMIT_MS = 2000;
 const BYTES_PER_MS = 32 * 1024;
 
 /**
- * Caches in a Redis or Valkey that all instances share, each a list of parts, which goes as a whole: when its time is
- * over, or by the server's own `maxmemory-policy` (volatile-lru) when its memory is full.
+ * Caches in a Redis or Valkey that all instances share, each a list, which goes as a whole: when its time is over, or by
+ * the server's own `maxmemory-policy` (volatile-lru) when its memory is full. Its first element says how many bytes the
+ * parts behind it have together: so it is known before they are fetched, and a list that is not complete is none.
  *
  * @param redis a connection of its own, on which commands fail rather than wait while there is no server
  * @param limit bytes that one entry may have, and that may be on their way to the server
@@ -47,11 +48,14 @@ export function redisStore(redis: Redis, limit: number): CacheStore {
       });
       count.puts++;
     },
-    async get(id) {
-      const parts = await reach(() => read(redis, KEY + id, limit));
-      if (parts) count.hits++;
+    async get(id, reserve) {
+      const length = await reach(() => lengthAt(redis, KEY + id));
+      if (length !== undefined && length > limit) throw new CacheTooLarge(length, limit);
+      if (length !== undefined) reserve(length);
+      const found = length !== undefined && (await reach(() => read(redis, KEY + id, length)));
+      if (found) count.hits++;
       else count.misses++;
-      return parts && joined(parts);
+      return found || undefined;
     },
     stats: () => ({ ...count, evictions: undefined, entries: undefined, bytes: undefined }),
     async close() {
@@ -61,36 +65,41 @@ export function redisStore(redis: Redis, limit: number): CacheStore {
 }
 
 async function append(redis: Redis, key: string, pieces: readonly Uint8Array[], ttl: number): Promise<void> {
-  const checkTime = timeLimit(lengthOf(pieces));
+  const length = lengthOf(pieces);
+  const checkTime = timeLimit(length);
   const [first, ...others] = partsOf(pieces);
   // Together: a list without an end of its time would stay for ever.
-  await all(redis.multi().rpush(key, first).pexpire(key, ttl).exec());
+  await all(redis.multi().rpush(key, String(length), first).pexpire(key, ttl).exec());
   for (const part of others) {
     checkTime();
     if ((await redis.rpushx(key, part)) === 0) throw new Error('what was put is gone before it was complete');
   }
 }
 
-/** The parts of an entry; undefined if it is not there, or something else is. */
-async function read(redis: Redis, key: string, limit: number): Promise<Buffer[] | undefined> {
+/** How many bytes an entry has; undefined if it is not there, or something else is. */
+async function lengthAt(redis: Redis, key: string): Promise<number | undefined> {
   try {
-    const [count, first] = (await all(redis.pipeline().llen(key).lindexBuffer(key, 0).exec())) as [number, Buffer];
-    if (first === null) return undefined;
-    const parts = [first];
-    const checkTime = timeLimit(count * first.length);
-    for (let i = 1; i < count; i++) {
-      checkTime();
-      const part = await redis.lindexBuffer(key, i);
-      if (part === null) return undefined;
-      parts.push(part);
-      const bytes = lengthOf(parts);
-      if (bytes > limit) throw new CacheTooLarge(bytes, limit);
-    }
-    return parts;
+    const text = await redis.lindex(key, 0);
+    return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
   } catch (error) {
     if ((error as Error).message.startsWith('WRONGTYPE')) return undefined;
     throw error;
   }
+}
+
+/** An entry of so many bytes; undefined if it does not have them, or no longer. */
+async function read(redis: Redis, key: string, length: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const whole = new Uint8Array(length);
+  const checkTime = timeLimit(length);
+  let at = 0;
+  for (let i = 1; at < length; i++) {
+    checkTime();
+    const part = await redis.lindexBuffer(key, i);
+    if (part === null || at + part.length > length) return undefined;
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 /** The results of several commands that were sent together. */

@@ -9,12 +9,16 @@ export interface CacheStore {
   /**
    * The bytes in one piece, the caller's own; undefined if they are not, or no longer, there.
    *
-   * @throws CacheUnavailable
+   * @param reserve is told how many there are before the first one is copied or fetched; what it throws ends the call
+   * @throws CacheUnavailable, CacheTooLarge
    */
-  get(id: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  get(id: string, reserve: Reserve): Promise<Uint8Array<ArrayBuffer> | undefined>;
   stats(): CacheStats;
   close(): Promise<void>;
 }
+
+/** Takes so many bytes of the memory that there is for requests, or throws. */
+export type Reserve = (bytes: number) => void;
 
 /** Counts since the start, and what is there now as far as this instance knows. */
 export interface CacheStats {

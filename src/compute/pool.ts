@@ -35,8 +35,12 @@ export interface Pool {
 export interface StoredCaches {
   /** Where its own caches go. */
   readonly storage?: Storage | undefined;
-  /** Finds those that it names, in memory that moves to a worker; what it throws, the outcome does. */
-  find(id: string): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Finds those that it names, in memory that moves to a worker; what it throws, the outcome does.
+   *
+   * @param reserve is told how many bytes they have before there are any; what it throws, this does
+   */
+  find(id: string, reserve: (bytes: number) => void): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /** A request in the pool. */
@@ -222,13 +226,15 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
     const size = task.body.length;
     let reply = (await enqueue('requests', task, size)) as Reply;
     if ('cacheId' in reply) {
-      const { resumed, ...again } = await resume(task, reply, caches);
-      const bytes = MOST_READ * size + resumed.caches.length;
-      if (!ledger.take(slot, bytes)) {
+      const reserve = (bytes: number): void => {
+        if (ledger.isStopped(slot)) throw new Stopped();
+        if (ledger.take(slot, MOST_READ * size + bytes)) return;
         const detail = `the request needs ${bytes} bytes for its stored caches, but of the ${ledger.limit} that all requests may take together ${ledger.used} are taken`;
         throw new Refused('overloaded', detail, retryAfter());
-      }
-      reply = (await enqueue('requests', { ...again, resumed }, resumed.caches.length)) as Reply;
+      };
+      const again = await resume(task, reply, caches, reserve);
+      // What was read of it goes along, beside the caches.
+      reply = (await enqueue('requests', again, size + again.resumed.caches.length)) as Reply;
     }
     if ('failure' in reply) throw new Error(reply.failure);
     if ('cacheId' in reply) throw new Error('stored caches name others');
@@ -312,10 +318,15 @@ type Enqueue = (name: Job['name'], task: unknown, bytes?: number) => Promise<unk
 type All = (jobs: readonly Promise<unknown>[]) => Promise<unknown[]>;
 
 /** The task of a request that names stored caches, with them in place of its body. */
-async function resume(task: Task, named: Named, caches: StoredCaches | undefined) {
+async function resume(
+  task: Task,
+  named: Named,
+  caches: StoredCaches | undefined,
+  reserve: Parameters<StoredCaches['find']>[1],
+) {
   if (caches === undefined) throw new Error('a request names stored caches, but there is no store');
   const start = now();
-  const found = await caches.find(named.cacheId);
+  const found = await caches.find(named.cacheId, reserve);
   const handedOver = now();
   named.timings.store = handedOver - start;
   return { ...task, body: new Uint8Array(0), resumed: { named, caches: found }, handedOver };

@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify';
 import { cacheId, expiryOf } from '../caches/id.js';
-import { type CacheStore, CacheTooLarge, CacheUnavailable } from '../caches/store.js';
+import { type CacheStore, CacheTooLarge, CacheUnavailable, type Reserve } from '../caches/store.js';
 import type { Storage } from '../compute/outcome.js';
 import type { Config } from '../config.js';
 import { Problem } from './problems.js';
@@ -11,8 +11,8 @@ export interface Caches {
   storage(): Storage;
   /** @throws Problem cache-unavailable, work-too-large */
   keep(storage: Storage, pieces: readonly Uint8Array[]): Promise<void>;
-  /** @throws Problem cache-not-found, cache-unavailable */
-  find(id: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** @throws Problem cache-not-found, cache-unavailable; and what `reserve` does */
+  find(id: string, reserve: Reserve): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 export function cachesIn(
@@ -52,11 +52,11 @@ export function cachesIn(
     keep({ cache_id, cache_expires_at }, pieces) {
       return reach(store.put(cache_id, pieces, Date.parse(cache_expires_at) - Date.now()));
     },
-    async find(id) {
+    async find(id, reserve) {
       const expiry = expiryOf(id);
       if (expiry === undefined) throw notFound('is none that the service has given out');
       if (expiry <= Date.now()) throw notFound(`names caches that expired at ${new Date(expiry).toISOString()}`);
-      const found = await reach(store.get(id));
+      const found = await reach(store.get(id, reserve));
       if (found) return found;
       throw notFound('names caches that are not there: they had to make room for others, or never were');
     },

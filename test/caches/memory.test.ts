@@ -5,6 +5,8 @@ import { CacheTooLarge, joined } from '../../src/caches/store.js';
 
 const bytes = (length: number, value = 1) => new Uint8Array(length).fill(value);
 const LONG = 1_000_000;
+/** Wherever there is memory enough. */
+const ignored = () => {};
 /** Room for entries of 1 KiB, each with what it takes beside its bytes. */
 const roomFor = (entries: number) => memoryStore(entries * 2048);
 
@@ -13,20 +15,34 @@ describe('caches in memory', () => {
     const store = roomFor(4);
     await store.put('a', [bytes(3, 1), bytes(2, 2)], LONG);
     for (let i = 0; i < 2; i++) {
-      const got = await store.get('a');
+      const got = await store.get('a', ignored);
       expect([...(got ?? [])]).toEqual([1, 1, 1, 2, 2]);
       structuredClone(got?.buffer, { transfer: [got?.buffer as ArrayBuffer] }); // as a worker takes it
     }
-    expect(await store.get('b')).toBeUndefined();
+    expect(await store.get('b', ignored)).toBeUndefined();
     expect(store.stats()).toEqual({ puts: 1, hits: 2, misses: 1, failures: 0, evictions: 0, entries: 1, bytes: 1029 });
+  });
+
+  it('are not copied where there is no memory for them: the size is told first', async () => {
+    const store = roomFor(4);
+    await store.put('a', [bytes(3), bytes(700)], LONG);
+    const asked: number[] = [];
+    const refuse = (bytes: number) => {
+      asked.push(bytes);
+      throw new RangeError('no memory');
+    };
+    await expect(store.get('a', refuse)).rejects.toThrow(RangeError);
+    expect(await store.get('b', refuse)).toBeUndefined();
+    expect(asked).toEqual([703]);
+    expect(await store.get('a', ignored)).toHaveLength(703);
   });
 
   it('make room for new ones: what was used least recently goes first', async () => {
     const store = roomFor(3);
     for (const id of ['a', 'b', 'c']) await store.put(id, [bytes(1024)], LONG);
-    await store.get('a');
+    await store.get('a', ignored);
     await store.put('d', [bytes(1024)], LONG);
-    const there = await Promise.all(['a', 'b', 'c', 'd'].map((id) => store.get(id)));
+    const there = await Promise.all(['a', 'b', 'c', 'd'].map((id) => store.get(id, ignored)));
     expect(there.map((one) => one !== undefined)).toEqual([true, false, true, true]);
     expect(store.stats()).toMatchObject({ evictions: 1, entries: 3, bytes: 3 * 2048 });
   });
@@ -41,7 +57,7 @@ describe('caches in memory', () => {
           if (size + 1024 > limit) await expect(put).rejects.toThrow(CacheTooLarge);
           else {
             await put;
-            expect(await store.get(`${i}`)).toHaveLength(size); // what was put last is there
+            expect(await store.get(`${i}`, ignored)).toHaveLength(size); // what was put last is there
           }
           expect(store.stats().bytes).toBeLessThanOrEqual(limit);
         }
@@ -57,7 +73,7 @@ describe('caches in memory', () => {
     await expect(store.put('b', [bytes(1000), bytes(1000)], LONG)).rejects.toThrow(
       '3024 bytes are to be kept, but the limit is 3000 bytes',
     );
-    expect(await store.get('a')).toBeDefined();
+    expect(await store.get('a', ignored)).toBeDefined();
   });
 
   it('go when their time is over, and give back their bytes without being asked for', async () => {
@@ -67,8 +83,8 @@ describe('caches in memory', () => {
     await store.put('over', [bytes(10)], -5);
     expect(store.stats().entries).toBe(2);
     await vi.waitFor(() => expect(store.stats()).toMatchObject({ entries: 1, bytes: 1034 }), 10_000);
-    expect(await store.get('short')).toBeUndefined();
-    expect(await store.get('long')).toBeDefined();
+    expect(await store.get('short', ignored)).toBeUndefined();
+    expect(await store.get('long', ignored)).toBeDefined();
   });
 });
 

@@ -11,6 +11,8 @@ import { freePort, type RedisServer, startRedis } from '../redis.js';
 
 const LONG = 600_000;
 const MB = 2 ** 20;
+/** Wherever there is memory enough. */
+const ignored = () => {};
 /** Generous: the machine may be busy. */
 const PATIENT = { timeout: 30_000, interval: 50 };
 
@@ -29,7 +31,7 @@ function storeAt(url: string, limit = 64 * MB): { store: CacheStore; log: Record
 }
 
 const idOf = (ttl = LONG) => cacheId(Date.now() + ttl);
-const isThere = (store: CacheStore) => vi.waitFor(() => store.get('none'), PATIENT);
+const isThere = (store: CacheStore) => vi.waitFor(() => store.get('none', ignored), PATIENT);
 
 let redis: RedisServer;
 beforeAll(async () => {
@@ -45,7 +47,7 @@ describe('caches in Redis', () => {
       const pieces = lengths.map((length) => Uint8Array.from(randomBytes(length)));
       const id = idOf();
       await one.put(id, pieces, LONG);
-      const got = await other.get(id);
+      const got = await other.get(id, ignored);
       expect(Buffer.concat(pieces).equals(got ?? Buffer.alloc(0))).toBe(true);
       expect(got?.byteOffset).toBe(0);
     }
@@ -63,9 +65,9 @@ describe('caches in Redis', () => {
     const ttl = await vi.waitFor(() => client.pttl(`unroll:cache:${long}`), PATIENT);
     expect(ttl).toBeGreaterThan(0);
     expect(ttl).toBeLessThanOrEqual(5000);
-    await vi.waitFor(async () => expect(await store.get(short)).toBeUndefined(), PATIENT);
+    await vi.waitFor(async () => expect(await store.get(short, ignored)).toBeUndefined(), PATIENT);
     await client.del(`unroll:cache:${long}`);
-    expect(await store.get(long)).toBeUndefined();
+    expect(await store.get(long, ignored)).toBeUndefined();
     client.disconnect();
   });
 
@@ -79,7 +81,44 @@ describe('caches in Redis', () => {
     await isThere(larger);
     const id = idOf();
     await larger.put(id, [new Uint8Array(9 * MB)], LONG);
-    await expect(store.get(id)).rejects.toThrow(CacheTooLarge);
+    await expect(store.get(id, ignored)).rejects.toThrow(CacheTooLarge);
+  });
+
+  it('are not fetched where there is no memory for them: the size is told first', async () => {
+    const { store } = storeAt(redis.url);
+    await isThere(store);
+    const client = connectRedis(redis.url, pino({ level: 'silent' }));
+    const sent = async () => Number(/total_net_output_bytes:(\d+)/.exec(await client.info('stats'))?.[1]);
+    const before = await vi.waitFor(sent, PATIENT);
+    const id = idOf();
+    await store.put(id, [new Uint8Array(9 * MB), new Uint8Array(MB)], LONG);
+    const { failures } = store.stats(); // until the connection was there
+    const asked: number[] = [];
+    const refuse = (bytes: number) => {
+      asked.push(bytes);
+      throw new RangeError('no memory');
+    };
+    await expect(store.get(id, refuse)).rejects.toThrow(RangeError);
+    expect(asked).toEqual([10 * MB]);
+    expect((await sent()) - before).toBeLessThan(MB);
+    expect(store.stats().failures).toBe(failures);
+    expect(await store.get(id, ignored)).toHaveLength(10 * MB);
+    client.disconnect();
+  });
+
+  it('that are not complete are absent', async () => {
+    const { store } = storeAt(redis.url);
+    await isThere(store);
+    const client = connectRedis(redis.url, pino({ level: 'silent' }));
+    const id = idOf();
+    await store.put(id, [new Uint8Array(9 * MB)], LONG);
+    await vi.waitFor(() => client.rpop(`unroll:cache:${id}`), PATIENT);
+    expect(await store.get(id, ignored)).toBeUndefined();
+    for (const length of ['', '-5', '1e3', 'x', '999999999999999999', '4']) {
+      await client.lset(`unroll:cache:${id}`, 0, length);
+      expect(await store.get(id, ignored), length).toBeUndefined();
+    }
+    client.disconnect();
   });
 
   it('that are something else are absent', async () => {
@@ -88,7 +127,7 @@ describe('caches in Redis', () => {
     const client = connectRedis(redis.url, pino({ level: 'silent' }));
     const id = idOf();
     await vi.waitFor(() => client.set(`unroll:cache:${id}`, 'a string'), PATIENT);
-    expect(await store.get(id)).toBeUndefined();
+    expect(await store.get(id, ignored)).toBeUndefined();
     client.disconnect();
   });
 
@@ -102,7 +141,7 @@ describe('caches in Redis', () => {
       for (let i = 0; i < 40; i++) await store.put(idOf(), [new Uint8Array(MB)], LONG);
     };
     await expect(fill()).rejects.toThrow(CacheUnavailable);
-    expect(await store.get(id)).toHaveLength(MB);
+    expect(await store.get(id, ignored)).toHaveLength(MB);
     await small.stop();
   });
 
@@ -112,7 +151,7 @@ describe('caches in Redis', () => {
     await isThere(store);
     const ids = Array.from({ length: 40 }, () => idOf());
     for (const id of ids) await store.put(id, [new Uint8Array(MB)], LONG);
-    const there = await Promise.all(ids.map((id) => store.get(id)));
+    const there = await Promise.all(ids.map((id) => store.get(id, ignored)));
     expect(there[39]).toHaveLength(MB);
     const gone = there.filter((one) => one === undefined);
     expect(gone.length).toBeGreaterThan(0);
@@ -126,7 +165,7 @@ describe('a Redis that is not there', () => {
     const { store, log } = storeAt(`redis://:not-shown@127.0.0.1:${port}`);
     const start = performance.now();
     await expect(store.put(idOf(), [new Uint8Array(3)], LONG)).rejects.toThrow(CacheUnavailable);
-    await expect(store.get(idOf())).rejects.toThrow(CacheUnavailable);
+    await expect(store.get(idOf(), ignored)).rejects.toThrow(CacheUnavailable);
     expect(performance.now() - start).toBeLessThan(1000);
     await vi.waitFor(() => expect(log).toHaveLength(1), PATIENT);
     expect(store.stats().failures).toBe(2);
@@ -144,14 +183,14 @@ describe('a Redis that is not there', () => {
     const id = idOf();
     await store.put(id, [new Uint8Array(3)], LONG);
     await first.stop();
-    for (let i = 0; i < 20; i++) await expect(store.get(id)).rejects.toThrow(CacheUnavailable);
+    for (let i = 0; i < 20; i++) await expect(store.get(id, ignored)).rejects.toThrow(CacheUnavailable);
     // Several attempts to connect are made meanwhile.
     await new Promise((resolve) => setTimeout(resolve, 1000));
     const again = await startRedis(first.port);
     await isThere(store);
-    expect(await store.get(id)).toBeUndefined();
+    expect(await store.get(id, ignored)).toBeUndefined();
     await store.put(id, [new Uint8Array(3)], LONG);
-    expect(await store.get(id)).toHaveLength(3);
+    expect(await store.get(id, ignored)).toHaveLength(3);
     expect(log.map(({ msg }) => msg)).toEqual([
       'redis is connected',
       'redis is lost; connecting again until it is back',
@@ -201,14 +240,14 @@ describe('a Redis that stalls', () => {
     proxy.stall(true);
     const start = performance.now();
     const puts = Array.from({ length: 20 }, () => store.put(idOf(), [new Uint8Array(MB)], LONG));
-    const results = await Promise.allSettled([...puts, store.get(id)]);
+    const results = await Promise.allSettled([...puts, store.get(id, ignored)]);
     expect(performance.now() - start).toBeLessThan(8000);
     for (const result of results) expect(result).toMatchObject({ reason: { name: 'CacheUnavailable' } });
     const refused = results.filter((one) => one.status === 'rejected' && /on their way/.test(one.reason.message));
     expect(refused).toHaveLength(10);
     proxy.stall(false);
     await isThere(store);
-    expect(await store.get(id)).toHaveLength(100);
+    expect(await store.get(id, ignored)).toHaveLength(100);
     proxy.close();
   });
 });

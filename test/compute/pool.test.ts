@@ -1,4 +1,5 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { Worker } from 'node:worker_threads';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { now, type Outcome } from '../../src/compute/outcome.js';
 import { createPool, type Pool, type PoolOptions, Refused } from '../../src/compute/pool.js';
 import type { Dims } from '../../src/tensor/shapes.js';
@@ -98,6 +99,26 @@ describe('the same request gives the same bytes', () => {
       expect(outcome.dims).toEqual(letters);
       expect(outcome.weightsKnown).toBeGreaterThanOrEqual(0);
     }
+  });
+});
+
+describe('a request that names stored caches', () => {
+  it('moves on with what was read of it, however small they are: nothing large is copied', async () => {
+    const pool = await startPool({ workers: 1 });
+    const posted = vi.spyOn(Worker.prototype, 'postMessage');
+    const body = bytes({ cache_id: 'any', da: [[Array(20_000).fill(0)]] });
+    const size = body.length;
+    const find = async () => new Uint8Array(10);
+    const outcome = await pool.begin('rnnBackward', body, now() + 60_000, { find }).outcome;
+    expect(outcome).toMatchObject({ ok: false, code: 'cache-not-found' }); // ten bytes are no caches
+    const moved = posted.mock.calls.map(([, transfer]) =>
+      (transfer as ArrayBuffer[]).map(({ byteLength }) => byteLength),
+    );
+    posted.mockRestore();
+    await pool.close();
+    expect(moved).toHaveLength(2);
+    expect(size).toBeGreaterThan(16 * 1024);
+    expect(moved[1], 'the message that goes on, with the tensors').not.toEqual([]);
   });
 });
 

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -14,6 +15,7 @@ import { type Started, start } from './start.js';
 
 const nets = ['rnn', 'lstm'] as const;
 type Net = (typeof nets)[number];
+const MB = 2 ** 20;
 /** Generous: the machine may be busy. */
 const PATIENT = { timeout: 30_000, interval: 100 };
 
@@ -198,6 +200,44 @@ describe('stored caches that are too many', () => {
   });
 });
 
+describe('stored caches that many requests name at once', () => {
+  const places = ['in memory', 'in Redis'];
+
+  it.runIf(process.platform === 'linux').each(places)('%s are copied only where there is memory', async (place) => {
+    const redis = await startRedis();
+    const room = { MEMORY_LIMIT: String(150 * MB), CACHE_LIMIT: String(32 * MB), RATE_LIMIT: '0', WORKERS: '1' };
+    const service = await startService({ ...room, ...(place === 'in Redis' && { CACHE_URL: redis.url }) });
+    await vi.waitFor(() => stored(service.url, 'rnn'), PATIENT);
+    const { inputs, upstream } = requestFor('rnn', { n_x: 1, n_a: 8, n_y: 1, m: 1, T_x: 100_000, T_da: 1 }, 1, false);
+    const rounded = JSON.stringify(inputs).replace(/(\d\.\d)\d+/g, '$1');
+    const kept = await post(service.url, 'rnnForward', rounded.replace(/}$/, ',"caches":"stored"}'));
+    expect(kept.status, kept.text.slice(0, 500)).toBe(200); // 7 MB
+    const before = peakOf(service.pid);
+    const body = { ...upstream, cache_id: kept.json.cache_id };
+    const ask = () => post(service.url, 'rnnBackward', body);
+    const answers = await Promise.all(Array.from({ length: 150 }, ask));
+    const peak = peakOf(service.pid);
+    await service.stop();
+    await redis.stop();
+    const right = answers.filter(({ status }) => status === 200);
+    const refused = answers.filter(({ json }) => json.code === 'overloaded');
+    expect(right.length).toBeGreaterThan(0);
+    expect(new Set(right.map(({ text }) => text)).size).toBe(1);
+    expect(right.length + refused.length).toBe(150);
+    for (const { status, headers } of refused) {
+      expect(status).toBe(503);
+      expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+    }
+    expect(peak - before).toBeLessThan(300 * MB);
+  });
+});
+
+/** The most memory that a process has had so far, in bytes. */
+function peakOf(pid: number): number {
+  const [, kibibytes] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+  return 1024 * Number(kibibytes);
+}
+
 describe('stored caches whose time is over', () => {
   it('are gone, and the detail says when they expired', async () => {
     const service = await start({ cacheTtl: 1, workers: 1 });
@@ -252,12 +292,18 @@ describe('stored caches in Redis', () => {
     const client = connectRedis(redis.url, pino({ level: 'silent' }));
     const id = await stored(url, 'rnn');
     const key = `unroll:cache:${id}`;
-    const whole = await vi.waitFor(() => client.lindexBuffer(key, 0), PATIENT);
-    for (const damaged of [whole?.subarray(0, 50), Buffer.alloc(500), Buffer.from('hello'), whole?.subarray(8)]) {
-      await client.lset(key, 0, damaged ?? '');
-      const { status, json } = await back(url, 'rnn', id);
-      expect([status, json.code]).toEqual([404, 'cache-not-found']);
-      expect(json.detail).toMatch(/cannot be read/);
+    const whole = (await vi.waitFor(() => client.lindexBuffer(key, 1), PATIENT)) ?? Buffer.alloc(0);
+    for (const damaged of [whole.subarray(0, 50), Buffer.alloc(500), Buffer.from('hello'), whole.subarray(8)]) {
+      await client.lset(key, 1, damaged);
+      for (const [length, why] of [
+        [damaged.length, /cannot be read/],
+        [whole.length, /are not there/],
+      ] as const) {
+        await client.lset(key, 0, length);
+        const { status, json } = await back(url, 'rnn', id);
+        expect([status, json.code]).toEqual([404, 'cache-not-found']);
+        expect(json.detail).toMatch(why);
+      }
     }
     client.disconnect();
   });
