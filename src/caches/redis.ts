@@ -9,53 +9,94 @@ const PART_BYTES = 4 * 1024 * 1024;
 const LIMIT_MS = 2000;
 const BYTES_PER_MS = 32 * 1024;
 
+/** How long a server that has failed is left alone before the next caller tries it. */
+const REST_MS = 1000;
+
+export interface RedisStoreOptions {
+  /** Bytes that one entry may have, and that may be on their way to the server. */
+  readonly limit: number;
+  /** Calls that may wait for the server at the same time. */
+  readonly callers: number;
+}
+
 /**
  * Caches in a Redis or Valkey that all instances share, each a list, which goes as a whole: when its time is over, or by
  * the server's own `maxmemory-policy` (volatile-lru) when its memory is full. Its first element says how many bytes the
  * parts behind it have together: so it is known before they are fetched, and a list that is not complete is none.
  *
+ * Who waits for the server keeps a place that others need. So not more than some wait, and while it fails one a second;
+ * the others hear at once that it is unavailable.
+ *
  * @param redis a connection of its own, on which commands fail rather than wait while there is no server
- * @param limit bytes that one entry may have, and that may be on their way to the server
  */
-export function redisStore(redis: Redis, limit: number): CacheStore {
+export function redisStore(redis: Redis, { limit, callers }: RedisStoreOptions): CacheStore {
   const count = { puts: 0, hits: 0, misses: 0, failures: 0 };
-  let underway = 0;
+  let underway = 0; // bytes
+  let calls = 0;
+  let isFailing = false;
+  let tryAt = 0;
 
-  /** What goes wrong between here and the server is the same to the caller: he can try again. */
-  const reach = async <T>(work: () => Promise<T>): Promise<T> => {
+  function unavailable(reason: string): CacheUnavailable {
+    count.failures++;
+    return new CacheUnavailable(reason);
+  }
+
+  async function call<T>(work: () => Promise<T>): Promise<T> {
+    const now = performance.now();
+    if (redis.status !== 'ready') throw unavailable('there is no connection');
+    if (isFailing && now < tryAt) throw unavailable('the server has failed a moment ago');
+    if (calls >= callers) throw unavailable(`${calls} calls wait for the server already`);
+    tryAt = now + REST_MS;
+    calls++;
     try {
       return await work();
-    } catch (error) {
-      if (error instanceof CacheTooLarge) throw error;
-      count.failures++;
-      throw new CacheUnavailable((error as Error).message);
+    } finally {
+      calls--;
     }
-  };
+  }
+
+  /** What goes wrong between here and the server is the same to the caller: he can try again. */
+  async function reach<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      const result = await work();
+      isFailing = false;
+      return result;
+    } catch (error) {
+      const { name, message } = error as Error;
+      // A server that refuses something answers, and in time.
+      if (name !== 'ReplyError' && name !== 'Gone') {
+        isFailing = true;
+        tryAt = performance.now() + REST_MS;
+      }
+      throw unavailable(message);
+    }
+  }
 
   return {
     async put(id, pieces, ttl) {
       const bytes = lengthOf(pieces);
       if (bytes > limit) throw new CacheTooLarge(bytes, limit);
       if (ttl <= 0) return;
-      await reach(async () => {
-        if (underway + bytes > limit) throw new Error(`${underway} bytes are on their way already`);
-        underway += bytes;
-        try {
-          await append(redis, KEY + id, pieces, ttl);
-        } finally {
-          underway -= bytes;
-        }
-      });
+      if (underway + bytes > limit) throw unavailable(`${underway} bytes are on their way already`);
+      underway += bytes;
+      try {
+        await call(() => reach(() => append(redis, KEY + id, pieces, ttl)));
+      } finally {
+        underway -= bytes;
+      }
       count.puts++;
     },
     async get(id, reserve) {
-      const length = await reach(() => lengthAt(redis, KEY + id));
-      if (length !== undefined && length > limit) throw new CacheTooLarge(length, limit);
-      if (length !== undefined) reserve(length);
-      const found = length !== undefined && (await reach(() => read(redis, KEY + id, length)));
+      const found = await call(async () => {
+        const length = await reach(() => lengthAt(redis, KEY + id));
+        if (length === undefined) return undefined;
+        if (length > limit) throw new CacheTooLarge(length, limit);
+        reserve(length);
+        return reach(() => read(redis, KEY + id, length));
+      });
       if (found) count.hits++;
       else count.misses++;
-      return found || undefined;
+      return found;
     },
     stats: () => ({ ...count, evictions: undefined, entries: undefined, bytes: undefined }),
     async close() {
@@ -68,12 +109,23 @@ async function append(redis: Redis, key: string, pieces: readonly Uint8Array[], 
   const length = lengthOf(pieces);
   const checkTime = timeLimit(length);
   const [first, ...others] = partsOf(pieces);
-  // Together: a list without an end of its time would stay for ever.
-  await all(redis.multi().rpush(key, String(length), first).pexpire(key, ttl).exec());
-  for (const part of others) {
-    checkTime();
-    if ((await redis.rpushx(key, part)) === 0) throw new Error('what was put is gone before it was complete');
+  try {
+    // Together: a list without an end of its time would stay for ever.
+    await all(redis.multi().rpush(key, String(length), first).pexpire(key, ttl).exec());
+    for (const part of others) {
+      checkTime();
+      if ((await redis.rpushx(key, part)) === 0) throw new Gone('what was put is gone before it was complete');
+    }
+  } catch (error) {
+    // Nobody will ask for it. The server may be gone as well: nobody waits for this.
+    redis.unlink(key).catch(() => {});
+    throw error;
   }
+}
+
+/** The server has made room for something else. */
+class Gone extends Error {
+  override readonly name = 'Gone';
 }
 
 /** How many bytes an entry has; undefined if it is not there, or something else is. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { cacheId } from '../../src/caches/id.js';
@@ -22,10 +23,10 @@ afterEach(async () => {
 });
 
 /** A store on this server, and the log of its connection. */
-function storeAt(url: string, limit = 64 * MB): { store: CacheStore; log: Record<string, unknown>[] } {
+function storeAt(url: string, limit = 64 * MB, callers = 100): { store: CacheStore; log: Record<string, unknown>[] } {
   const log: Record<string, unknown>[] = [];
   const logger = pino({ level: 'info' }, { write: (line: string) => log.push(JSON.parse(line)) });
-  const store = redisStore(connectRedis(url, logger), limit);
+  const store = redisStore(connectRedis(url, logger), { limit, callers });
   open.push(store);
   return { store, log };
 }
@@ -145,6 +146,17 @@ describe('caches in Redis', () => {
     await small.stop();
   });
 
+  it('that are put by halves leave nothing there', async () => {
+    const small = await startRedis(undefined, ['--maxmemory', '20mb', '--maxmemory-policy', 'noeviction']);
+    const { store } = storeAt(small.url);
+    await isThere(store);
+    await expect(store.put(idOf(), [new Uint8Array(40 * MB)], LONG)).rejects.toThrow(CacheUnavailable);
+    const client = connectRedis(small.url, pino({ level: 'silent' }));
+    await vi.waitFor(async () => expect(await client.dbsize()).toBe(0), PATIENT);
+    client.disconnect();
+    await small.stop();
+  });
+
   it('make room by the policy of the server: with volatile-lru, those used least recently go', async () => {
     const small = await startRedis(undefined, ['--maxmemory', '20mb', '--maxmemory-policy', 'volatile-lru']);
     const { store } = storeAt(small.url);
@@ -201,9 +213,11 @@ describe('a Redis that is not there', () => {
 });
 
 describe('a Redis that stalls', () => {
-  /** Passes everything on to the server until it is told to stop. */
+  /** Passes everything on to the server until it is told to stop, and back after a delay. */
   async function stallingProxy(port: number) {
     let stalls = false;
+    let delay = 0;
+    let sent: Promise<unknown> = Promise.resolve();
     const sockets = new Set<Socket>();
     const server = createServer((from) => {
       const to = connect(port, '127.0.0.1');
@@ -213,8 +227,15 @@ describe('a Redis that stalls', () => {
       ]) {
         sockets.add(one);
         one.on('error', () => {}).on('close', () => other.destroy());
-        one.on('data', (data) => {
-          if (!stalls) other.write(data);
+        one.on('data', (data: Buffer) => {
+          if (stalls) return;
+          if (other === to) to.write(data);
+          else {
+            const goesAt = performance.now() + delay;
+            sent = sent // answers keep their order
+              .then(() => sleep(goesAt - performance.now()))
+              .then(() => from.write(data));
+          }
         });
       }
     }).listen(0, '127.0.0.1');
@@ -223,6 +244,9 @@ describe('a Redis that stalls', () => {
       url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
       stall: (now: boolean) => {
         stalls = now;
+      },
+      slow: (ms: number) => {
+        delay = ms;
       },
       close: () => {
         for (const socket of sockets) socket.destroy();
@@ -248,6 +272,56 @@ describe('a Redis that stalls', () => {
     proxy.stall(false);
     await isThere(store);
     expect(await store.get(id, ignored)).toHaveLength(100);
+    proxy.close();
+  });
+
+  it('or takes too long is then tried once a second; all others hear at once that it is unavailable', async () => {
+    const proxy = await stallingProxy(redis.port);
+    const { store } = storeAt(proxy.url, 64 * MB, 1000);
+    await isThere(store);
+    const times: number[] = [];
+    const callFor = async (calls: number) => {
+      for (let i = 0; i < calls; i++) {
+        const start = performance.now();
+        const call = i % 2 === 0 ? store.get(idOf(), ignored) : store.put(idOf(), [new Uint8Array(9)], LONG);
+        void call.catch(() => {}).then(() => times.push(performance.now() - start));
+        await sleep(10);
+      }
+    };
+    // Longer and longer: the connection is never silent for so long that it counts as lost.
+    proxy.slow(1500);
+    await callFor(200);
+    proxy.slow(3000);
+    await callFor(200);
+    const before = times.length;
+    times.splice(0);
+    await callFor(200);
+    expect(before).toBeGreaterThan(0);
+    expect(times.length).toBeGreaterThan(150);
+    expect(times.filter((ms) => ms < 500).length).toBeGreaterThan(times.length / 2);
+    proxy.slow(0);
+    await isThere(store);
+    for (let i = 0; i < 20; i++) expect(await store.get(idOf(), ignored)).toBeUndefined();
+    proxy.close();
+  });
+
+  it('has as many callers waiting as it may have; the others hear at once that it is unavailable', async () => {
+    const proxy = await stallingProxy(redis.port);
+    const { store } = storeAt(proxy.url, 64 * MB, 5);
+    await isThere(store);
+    proxy.stall(true);
+    let waiting = 20;
+    const start = performance.now();
+    const calls = Array.from({ length: 20 }, (_, i) => {
+      const call = i % 2 === 0 ? store.get(idOf(), ignored) : store.put(idOf(), [new Uint8Array(9)], LONG);
+      return call.catch((error) => {
+        waiting--;
+        return error;
+      });
+    });
+    await vi.waitFor(() => expect(waiting).toBe(5), PATIENT);
+    expect(performance.now() - start).toBeLessThan(1500);
+    for (const error of await Promise.all(calls)) expect(error).toBeInstanceOf(CacheUnavailable);
     proxy.close();
   });
 });
