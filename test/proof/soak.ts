@@ -5,7 +5,7 @@ import { startService } from '../service.js';
 import { type Loader, startLoader } from './load.js';
 import { watchMemory } from './memory.js';
 import { type Finding, figuresOf, finding, findingsOf, print, untouched } from './report.js';
-import { catalogueFor, startProbe } from './subject.js';
+import { catalogueFor, startBareServer, startProbe } from './subject.js';
 
 const HELP = `npm run soak -- [options]: what the service does with more work than it can do
 
@@ -58,19 +58,19 @@ async function soak(asked: Arguments): Promise<boolean> {
     const loader = await startLoader(service.url, cases);
     await loader.run({ connections: CONNECTIONS, requests: 2 * cases.length, seed: asked.seed });
     const memory = watchMemory(service.pid);
-    const probe = await startProbe(service.url);
+    const bare = await startBareServer();
+    const [probe, bareProbe] = await Promise.all([startProbe(service.url), startProbe(bare.url)]);
     const { figures, findings } =
       asked.requests === undefined ? await overload(loader, asked) : await mixed(loader, asked);
-    const live = await probe.stop();
+    const [live, bareLive] = await Promise.all([probe.stop(), bareProbe.stop()]);
+    bare.stop();
     const resident = memory.stop();
     loader.stop();
 
-    const liveMs = rounded(
-      quantile(
-        live.latencies.toSorted((a, b) => a - b),
-        0.99,
-      ),
-    );
+    const [liveMs, bareMs] = [live, bareLive].map(({ latencies }) => {
+      const sorted = latencies.toSorted((a, b) => a - b);
+      return rounded(quantile(sorted, 0.99));
+    });
     findings.push(
       finding('/health/live answers always', live.right === live.sent, `${live.sent - live.right} of ${live.sent} not`),
     );
@@ -80,12 +80,16 @@ async function soak(asked: Arguments): Promise<boolean> {
         finding(
           `p99 of /health/live is under ${LIVE_LIMIT_MS} ms`,
           liveMs < LIVE_LIMIT_MS,
-          `${liveMs} ms of ${live.sent}`,
+          `${liveMs} ms of ${live.sent}; ${bareMs} ms of a server beside it that does nothing else`,
         ),
         finding('memory is level', resident.level, `${resident.quarters_mib.join(', ')} MiB, medians of four quarters`),
       );
     }
-    return print('soak', { ...figures, live_p99_ms: liveMs, live_probes: live.sent, memory: resident }, findings);
+    return print(
+      'soak',
+      { ...figures, live_p99_ms: liveMs, bare_p99_ms: bareMs, live_probes: live.sent, memory: resident },
+      findings,
+    );
   } finally {
     await service.stop();
   }

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import type { Tier } from '../../src/kernels/kernels.js';
 import type { Service } from '../service.js';
 import { type Case, makeCatalogue } from './catalogue.js';
@@ -22,6 +24,19 @@ export async function catalogueFor(service: Service, seed: number, short: boolea
   const known = catalogues.get(key) ?? makeCatalogue(kernels, seed, short);
   catalogues.set(key, known);
   return known;
+}
+
+/**
+ * A server that says that it is alive, and does nothing else: how long it takes to say so, beside the service under
+ * load, is the machine's share.
+ */
+export async function startBareServer(): Promise<{ readonly url: string; stop(): void }> {
+  const code = `
+    const answer = (request, response) => response.end('{"status":"live"}');
+    const server = require('node:http').createServer(answer).listen(0, '127.0.0.1', () => console.log(server.address().port));`;
+  const child = spawn(process.execPath, ['-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [port] = await once(child.stdout, 'data');
+  return { url: `http://127.0.0.1:${String(port).trim()}`, stop: () => child.kill() };
 }
 
 /** A hundred times a second: is the process alive? */
