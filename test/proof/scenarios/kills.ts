@@ -43,8 +43,10 @@ export const kills: Scenario = {
       const overloaded = tally.refused.overloaded ?? 0;
       const isOf = (one: (typeof failures)[number], { from, to }: (typeof killed)[number]) =>
         one.begun <= to && one.at >= from && one.at < to + TOLD_MS;
-      const ofKill = killed.map((kill) => failures.filter((one) => isOf(one, kill)).length);
-      const strange = failures.filter((one) => !killed.some((kill) => isOf(one, kill)));
+      /** The last one that it can be of. */
+      const killOf = (one: (typeof failures)[number]) => killed.findLastIndex((kill) => isOf(one, kill));
+      const ofKill = killed.map((_, i) => failures.filter((one) => killOf(one) === i).length);
+      const strange = failures.filter((one) => killOf(one) < 0);
       const lost = total(tally.failed) + overloaded;
       const slowest = Math.max(...back, ...ready);
       return {
