@@ -365,6 +365,44 @@ describe('stored caches in Redis', () => {
     expect((await back(url, 'rnn', id)).status).toBe(200);
   });
 
+  it('that stalls while caches are stored: a deadline is met, and a client that leaves leaves nothing', async () => {
+    const frozen = await startRedis();
+    const connection = connectRedis(frozen.url, pino({ level: 'silent' }));
+    const caches = redisStore(connection, { limit: 2 ** 26, callers: 100 });
+    const service = await start({ caches, workers: 1 });
+    const { inputs } = requestFor('lstm', { n_x: 4, n_a: 64, n_y: 2, m: 4, T_x: 64, T_da: 1 });
+    const body = JSON.stringify({ ...inputs, caches: 'stored' });
+    const ask = (more: RequestInit = {}, headers = {}) => {
+      const type = { 'content-type': 'application/json', ...headers };
+      return fetch(`${service.url}/v1/lstm/forward`, { method: 'POST', headers: type, body, ...more });
+    };
+    await vi.waitFor(async () => expect((await ask()).status).toBe(200), PATIENT);
+    process.kill(frozen.pid, 'SIGSTOP');
+    const begin = performance.now();
+    const hurried = await ask({}, { 'x-deadline-ms': '500' });
+    const took = performance.now() - begin;
+    expect([hurried.status, ((await hurried.json()) as JsonObject).code]).toEqual([504, 'deadline-exceeded']);
+    expect(took).toBeLessThan(1500);
+    process.kill(frozen.pid, 'SIGCONT');
+    await vi.waitFor(async () => expect((await ask()).status).toBe(200), PATIENT);
+
+    process.kill(frozen.pid, 'SIGSTOP');
+    const leaving = new AbortController();
+    const gone = ask({ signal: leaving.signal }).catch(() => 'gone');
+    // The answer is there, and its caches are being stored.
+    const isStoring = () => service.pool.stats().running === 0 && service.pool.memory.used > body.length;
+    await vi.waitFor(() => expect(isStoring()).toBe(true), PATIENT);
+    leaving.abort();
+    expect(await gone).toBe('gone');
+    await vi.waitFor(() => expect(service.pool.stats().bytes).toBe(0), PATIENT);
+    process.kill(frozen.pid, 'SIGCONT');
+    await vi.waitFor(async () => expect((await ask()).status).toBe(200), PATIENT);
+    expect(service.log.filter(({ msg }) => msg === 'request failed')).toEqual([]);
+    expect(service.log.filter(({ msg }) => msg === 'the client has left: stopped')).toHaveLength(1);
+    await service.stop();
+    await frozen.stop();
+  });
+
   it('that stalls under many requests leaves places for those that do not need it', async () => {
     const frozen = await startRedis();
     const service = await startService({ CACHE_URL: frozen.url, WORKERS: '1', QUEUE_LIMIT: '40', RATE_LIMIT: '0' });

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Stopped } from '../../compute/ledger.js';
-import { now, type Outcome, type Storage, type Timings } from '../../compute/outcome.js';
+import { now, type Outcome, type Timings } from '../../compute/outcome.js';
 import { DeadlineExceeded, type Pool, Refused, type StoredCaches } from '../../compute/pool.js';
 import { discard } from '../../compute/transfer.js';
 import type { Operation } from '../../operations/operation.js';
@@ -27,7 +27,7 @@ export async function computeRoutes(
         const bytesIn = body.length;
         const storage = mayStore ? caches.storage() : undefined;
         const outcome = await run(pool, operation, body, request, { storage, find: caches.find });
-        if (outcome === undefined) return reply.hijack(); // nobody is there to be answered
+        if (outcome === undefined) return leave(operation, request, reply);
         const { timings, dims, flops, weightsKnown } = outcome;
         reply.stages = timings;
         reply.weightsKnown = weightsKnown;
@@ -39,7 +39,11 @@ export async function computeRoutes(
         // The answer tells the id: the caches must be there by then.
         if (storage && outcome.stored) {
           request.hold.become(bytesOut + lengthOf(outcome.stored));
-          await keep(caches, storage, outcome.stored, timings);
+          const start = now();
+          const isKept = await whileWanted(request, caches.keep(storage, outcome.stored)).finally(() => {
+            timings.store = now() - start;
+          });
+          if (!isKept) return leave(operation, request, reply);
           request.hold.become(bytesOut);
         }
         request.mustTake(bytesOut);
@@ -56,10 +60,28 @@ function lengthOf(pieces: readonly Uint8Array[]): number {
   return pieces.reduce((sum, { length }) => sum + length, 0);
 }
 
-async function keep(caches: Caches, storage: Storage, pieces: readonly Uint8Array[], timings: Timings): Promise<void> {
-  const start = now();
-  await caches.keep(storage, pieces);
-  timings.store = now() - start;
+/**
+ * Waits for something for as long as somebody waits for the answer.
+ *
+ * @return false where the client has left
+ * @throws Problem deadline-exceeded
+ */
+function whileWanted(request: FastifyRequest, work: Promise<unknown>): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(tooLate(request)), Math.ceil(request.deadline.at - now()));
+    request.onOver.push(() => resolve(false));
+    void work.then(() => resolve(true), reject).finally(() => clearTimeout(timer));
+  });
+}
+
+function tooLate({ deadline }: FastifyRequest): Problem {
+  return new Problem('deadline-exceeded', `the answer was not ready within ${deadline.ms} ms`);
+}
+
+/** Nobody is there to be answered. */
+function leave({ id }: Operation, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  request.log.info({ operation: id }, 'the client has left: stopped');
+  return reply.hijack();
 }
 
 /** Nothing comes back where the client has left. */
@@ -78,13 +100,8 @@ async function run(
     if (error instanceof Refused) {
       throw new Problem(error.code, error.message, [], { 'retry-after': String(error.retryAfter) });
     }
-    if (error instanceof DeadlineExceeded) {
-      throw new Problem('deadline-exceeded', `the answer was not ready within ${request.deadline.ms} ms`);
-    }
-    if (error instanceof Stopped) {
-      request.log.info({ operation: operation.id }, 'the client has left: stopped');
-      return undefined;
-    }
+    if (error instanceof DeadlineExceeded) throw tooLate(request);
+    if (error instanceof Stopped) return undefined;
     throw error;
   }
 }
