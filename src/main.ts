@@ -79,16 +79,16 @@ async function main(): Promise<void> {
 
 /**
  * Stored caches are kept in the memory of this process, or in the Redis that all instances share, of which nothing is
- * loaded otherwise. They have a connection of their own: what is small does not wait behind them.
+ * loaded otherwise. They have a connection of their own: the counts of requests do not wait behind them.
  */
-async function openStores({ CACHE_URL, CACHE_LIMIT, WORKERS, QUEUE_LIMIT }: Config, logger: Logger) {
+async function openStores({ CACHE_URL, CACHE_LIMIT, RATE_LIMIT, WORKERS, QUEUE_LIMIT }: Config, logger: Logger) {
   if (CACHE_URL === '') return { caches: (await import('./caches/memory.js')).memoryStore(CACHE_LIMIT) };
   const [{ connectRedis }, { redisStore }] = await Promise.all([import('./redis.js'), import('./caches/redis.js')]);
   // While requests wait for a Redis that has stopped answering, half of all places are left to the others.
   const callers = Math.ceil((WORKERS + QUEUE_LIMIT) / 2);
   const connection = connectRedis(CACHE_URL, logger.child({ connection: 'caches' }));
   const caches = redisStore(connection, { limit: CACHE_LIMIT, callers });
-  return { caches, redis: connectRedis(CACHE_URL, logger) };
+  return { caches, ...(RATE_LIMIT > 0 && { redis: connectRedis(CACHE_URL, logger) }) };
 }
 
 main().catch((error: Error) => {

@@ -19,10 +19,12 @@ export function memoryStore(limit: number): CacheStore {
       if (reason === 'evict') count.evictions++;
     },
   });
+  const largest = Math.max(0, limit - ENTRY_BYTES);
   return {
+    largest,
     async put(id, pieces, ttl) {
-      const bytes = ENTRY_BYTES + lengthOf(pieces);
-      if (bytes > limit) throw new CacheTooLarge(bytes, limit);
+      const bytes = lengthOf(pieces);
+      if (ENTRY_BYTES + bytes > limit) throw new CacheTooLarge(bytes, largest);
       count.puts++;
       if (ttl > 0) entries.set(id, pieces, { ttl });
     },

@@ -73,6 +73,7 @@ export function redisStore(redis: Redis, { limit, callers }: RedisStoreOptions):
   }
 
   return {
+    largest: limit,
     async put(id, pieces, ttl) {
       const bytes = lengthOf(pieces);
       if (bytes > limit) throw new CacheTooLarge(bytes, limit);

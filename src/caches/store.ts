@@ -1,5 +1,7 @@
 /** Where caches of forward passes stay until their backward passes, by their ids. It never looks into the bytes. */
 export interface CacheStore {
+  /** Bytes that one entry may have. */
+  readonly largest: number;
   /**
    * Keeps some bytes, which it is given in pieces, for so many milliseconds at most. From then on they are the store's.
    *

@@ -15,11 +15,7 @@ export interface Caches {
   find(id: string, reserve: Reserve): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-export function cachesIn(
-  store: CacheStore,
-  { CACHE_LIMIT, CACHE_TTL }: Pick<Config, 'CACHE_LIMIT' | 'CACHE_TTL'>,
-  log: FastifyBaseLogger,
-): Caches {
+export function cachesIn(store: CacheStore, { CACHE_TTL }: Pick<Config, 'CACHE_TTL'>, log: FastifyBaseLogger): Caches {
   let isFailing = false;
 
   /** A failure of the store is logged when it is the first one after a success. */
@@ -46,7 +42,7 @@ export function cachesIn(
       return {
         cache_id: cacheId(expiresAt),
         cache_expires_at: new Date(expiresAt).toISOString(),
-        limit: CACHE_LIMIT,
+        limit: store.largest,
       };
     },
     keep({ cache_id, cache_expires_at }, pieces) {

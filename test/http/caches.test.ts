@@ -194,9 +194,27 @@ describe('stored caches that are too many', () => {
     const { inputs } = requestFor('rnn');
     const refused = await post(service.url, 'rnnForward', { ...inputs, caches: 'stored' });
     expect([refused.status, refused.json.code]).toEqual([413, 'work-too-large']);
-    expect(refused.json.detail).toMatch(/\d+ bytes.* 1500/);
+    expect(refused.json.detail).toMatch(/^the caches of this request are \d+ bytes, but 476 may be stored$/);
     expect((await post(service.url, 'rnnForward', inputs)).status).toBe(200);
     await service.stop();
+  });
+
+  it('are those over the limit, what an entry takes beside its bytes included, and nothing is computed', async () => {
+    const bytesIn = async (cacheLimit: number) => {
+      const service = await start({ cacheLimit, workers: 1 });
+      const { inputs } = requestFor('rnn');
+      const answer = await post(service.url, 'rnnForward', { ...inputs, caches: 'stored' });
+      const { bytes = 0 } = service.caches.stats();
+      await service.stop();
+      return { ...answer, bytes };
+    };
+    const { bytes } = await bytesIn(2 ** 20);
+    for (const lacking of [0, 1, 1000]) {
+      const { status, json, headers } = await bytesIn(bytes - lacking);
+      expect(status).toBe(lacking === 0 ? 200 : 413);
+      if (lacking > 0) expect(json.detail).toMatch(/^the caches of this request are/);
+      expect(/compute;dur/.test(headers.get('server-timing') ?? '')).toBe(lacking === 0);
+    }
   });
 });
 
@@ -423,6 +441,21 @@ describe('stored caches in Redis', () => {
     await works(service.url);
     await service.stop();
     await frozen.stop();
+  });
+
+  it.each([
+    ['0', 1],
+    ['1000', 2],
+  ])('with a limit of %s requests a minute takes %i connections', async (RATE_LIMIT, connections) => {
+    const server = await startRedis();
+    const service = await startService({ CACHE_URL: server.url, WORKERS: '1', RATE_LIMIT });
+    await works(service.url);
+    const client = connectRedis(server.url, pino({ level: 'silent' }));
+    const others = async () => Number(/connected_clients:(\d+)/.exec(await client.info('clients'))?.[1]) - 1;
+    await vi.waitFor(async () => expect(await others()).toBe(connections), PATIENT);
+    client.disconnect();
+    await service.stop();
+    await server.stop();
   });
 
   it('does not have to be there when the service starts, and one that is not drains all the same', async () => {

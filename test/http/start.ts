@@ -12,6 +12,7 @@ import type { Choice } from '../../src/kernels/choose.js';
 export interface Started {
   readonly app: FastifyInstance;
   readonly pool: Pool;
+  readonly caches: CacheStore;
   readonly url: string;
   /** Every log line, as an object. */
   readonly log: Record<string, unknown>[];
@@ -87,6 +88,7 @@ export async function start(limits: Limits = {}): Promise<Started> {
   return {
     app,
     pool,
+    caches,
     log,
     url: `http://127.0.0.1:${port}`,
     async stop() {
