@@ -69,7 +69,7 @@ function lengthOf(pieces: readonly Uint8Array[]): number {
 function whileWanted(request: FastifyRequest, work: Promise<unknown>): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(tooLate(request)), Math.ceil(request.deadline.at - now()));
-    request.onOver.push(() => resolve(false));
+    request.whenOver(() => resolve(false));
     void work.then(() => resolve(true), reject).finally(() => clearTimeout(timer));
   });
 }
