@@ -13,16 +13,20 @@ export type OnRefusal = (code: ProblemCode) => void;
 /** Answers every error as a problem, whoever found it: a route, Fastify, or Node's HTTP parser. */
 export const errorsPlugin = fp(
   async (app: FastifyInstance, { onRefusal }: { onRefusal: OnRefusal }) => {
+    const methods = new Map<string, Set<string>>(); // that are taken, by address
+    app.addHook('onRoute', ({ method, url }) => {
+      methods.set(url, new Set([...(methods.get(url) ?? []), ...[method].flat()]));
+    });
     app.setErrorHandler(async (error: FastifyError | Problem, request, reply) => {
       const isSlow = error instanceof Problem && error.code === 'request-timeout';
       if (!isSlow) await readRest(request.raw);
       // Fastify asks a QUERY for its content type, whether or not anything takes it.
       const isQuery = error.code === 'FST_ERR_ROUTE_MISSING_CONTENT_TYPE';
-      return sendError(isQuery ? nothingHere(app, request) : error, request, reply);
+      return sendError(isQuery ? nothingHere(methods, request) : error, request, reply);
     });
     app.setNotFoundHandler(async (request, reply) => {
       await readRest(request.raw);
-      return sendError(nothingHere(app, request), request, reply);
+      return sendError(nothingHere(methods, request), request, reply);
     });
     app.addHook('onRequest', ({ headers, raw }, _reply, done) => {
       if (headers.host !== undefined || raw.httpVersion !== '1.1') done();
@@ -84,12 +88,10 @@ function fromFramework(error: FastifyError): Problem {
   }
 }
 
-function nothingHere(app: FastifyInstance, request: FastifyRequest): Problem {
+function nothingHere(methods: ReadonlyMap<string, ReadonlySet<string>>, request: FastifyRequest): Problem {
   const path = pathOf(request);
   const urls = [path, path.replace(/[^/]*$/, '*')]; // of the second kind are the files of /docs/static
-  const allowed = ['GET', 'HEAD', 'POST'].filter((method) => {
-    return urls.some((url) => app.hasRoute({ method: method as 'GET', url }));
-  });
+  const allowed = ['GET', 'HEAD', 'POST'].filter((method) => urls.some((url) => methods.get(url)?.has(method)));
   if (allowed.length === 0) {
     return new Problem('not-found', `there is nothing at ${path}; the paths are listed at /openapi.json`);
   }

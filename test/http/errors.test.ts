@@ -198,6 +198,12 @@ const cases: Case[] = [
     detail: 'the body has Content-Encoding gzip, but must have none',
   },
   { what: 'an odd method', send: () => supertest(service.url).options(PATH), status: 405, code: 'method-not-allowed' },
+  ...['/**/rnn/backward', '/:id(', '/v1/*', '/(.*)+'].map((path) => ({
+    what: `a path that looks like a pattern, ${path}`,
+    send: () => supertest(service.url).post(path).send({}),
+    status: 404,
+    code: 'not-found' as const,
+  })),
   {
     what: 'a very long path',
     send: () => supertest(service.url).get(`/problems/${'a'.repeat(300)}`),
