@@ -107,18 +107,13 @@ describe('a request that names stored caches', () => {
     const pool = await startPool({ workers: 1 });
     const posted = vi.spyOn(Worker.prototype, 'postMessage');
     const body = bytes({ cache_id: 'any', da: [[Array(20_000).fill(0)]] });
-    const size = body.length;
     const find = async () => new Uint8Array(10);
     const outcome = await pool.begin('rnnBackward', body, now() + 60_000, { find }).outcome;
     expect(outcome).toMatchObject({ ok: false, code: 'cache-not-found' }); // ten bytes are no caches
-    const moved = posted.mock.calls.map(([, transfer]) =>
-      (transfer as ArrayBuffer[]).map(({ byteLength }) => byteLength),
-    );
+    const moved = posted.mock.calls.map(([, transfer]) => (transfer as ArrayBuffer[]).length);
     posted.mockRestore();
     await pool.close();
-    expect(moved).toHaveLength(2);
-    expect(size).toBeGreaterThan(16 * 1024);
-    expect(moved[1], 'the message that goes on, with the tensors').not.toEqual([]);
+    expect(moved, 'the body; then an empty one, da and the caches').toEqual([1, 3]);
   });
 });
 
