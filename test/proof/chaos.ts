@@ -6,11 +6,12 @@ import { aborts } from './scenarios/aborts.js';
 import { faults } from './scenarios/faults.js';
 import { floods } from './scenarios/floods.js';
 import { kills } from './scenarios/kills.js';
+import { memory } from './scenarios/memory.js';
 import { redis } from './scenarios/redis.js';
 import { restarts } from './scenarios/restarts.js';
 import { slow } from './scenarios/slow.js';
 
-const SCENARIOS: Readonly<Record<string, Scenario>> = { kills, faults, aborts, slow, floods, redis, restarts };
+const SCENARIOS: Readonly<Record<string, Scenario>> = { kills, faults, aborts, slow, floods, memory, redis, restarts };
 
 const HELP = `npm run chaos -- [scenario …] [options]; without a scenario: all of them
 
