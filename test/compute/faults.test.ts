@@ -86,6 +86,8 @@ describe('a deadline', () => {
     await startPool({ workers: 1 });
     const first = begin('lstmForward', { ...LONG, T_x: 20_000 });
     await until(() => pool.stats().busy === 1);
+    expect((await small().outcome).ok).toBe(true); // after the long one has been read; now it is computed
+    await until(() => pool.stats().busy === 1);
     const queued = [small(100), long(100), wide(100)];
     for (const { outcome } of queued) await expect(outcome).rejects.toMatchObject({ name: 'DeadlineExceeded' });
     expect(pool.stats()).toMatchObject({ waiting: 0, running: 1 });
