@@ -45,7 +45,7 @@ async function collect(delay?: number): Promise<Collector> {
 /** The service in a process of its own, whose log is kept. */
 async function serve(env: Record<string, string>): Promise<Traced> {
   const child = spawn(process.execPath, [MAIN], {
-    env: { ...process.env, PORT: '0', WORKERS: '1', OTEL_BSP_SCHEDULE_DELAY: '50', ...env },
+    env: { ...process.env, PORT: '0', WORKERS: '1', DRAIN_GRACE: '0', OTEL_BSP_SCHEDULE_DELAY: '50', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const exited = once(child, 'close');
