@@ -14,7 +14,7 @@ import { numbersFrom, operationCalled, tensorsFor } from './values.js';
  * Rolling restarts of two instances behind the balancers that docker/ configures: ROLLS=20 makes it so many. Every
  * answer is compared with the one that an instance gave alone.
  */
-const ROLLS = Number(process.env.ROLLS ?? 2);
+const ROLLS = Number(process.env.ROLLS ?? 1);
 
 const docker = (file: string) => fileURLToPath(new URL(`../docker/${file}`, import.meta.url));
 
