@@ -9,7 +9,7 @@ import { type Fault, Refusal } from '../tensor/refusal.js';
 import type { Dims } from '../tensor/shapes.js';
 import { hasBatchAxis } from '../tensor/signature.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { Ledger } from './ledger.js';
+import { type Ledger, shortage } from './ledger.js';
 import { firstNonFinite, type NonFinite, refuseNonFinite } from './non-finite.js';
 import { MOST_READ, type Named, now, type Outcome, type Report, type Task, type Timings } from './outcome.js';
 import type { Parameters } from './parameters.js';
@@ -151,8 +151,8 @@ class Overloaded extends Error {
   readonly code = 'overloaded';
   readonly faults: readonly Fault[];
 
-  constructor(bytes: number, { used, limit }: Ledger) {
-    const detail = `the request needs ${bytes} bytes, but of the ${limit} that all requests may take together ${used} are taken`;
+  constructor(bytes: number, ledger: Ledger) {
+    const detail = shortage(`the request needs ${bytes} bytes`, ledger);
     super(detail);
     this.faults = [{ pointer: '', detail }];
   }

@@ -115,6 +115,11 @@ function kibibytes(bytes: number): number {
   return Math.ceil(bytes / 1024);
 }
 
+/** Why something cannot be had now, after the words that say how much it is. */
+export function shortage(asked: string, { used, limit }: Pick<Ledger, 'used' | 'limit'>): string {
+  return `${asked}, but of the ${limit} that all requests may take together ${used} are taken`;
+}
+
 /** Thrown in a worker where a request is no longer wanted: its client has left, or its deadline has passed. */
 export class Stopped extends Error {
   override readonly name = 'Stopped';

@@ -1,7 +1,7 @@
 import { type Choice, chooseKernels } from '../kernels/choose.js';
 import type { Tier } from '../kernels/kernels.js';
 import type { BlockResult, Large, PieceResult } from './answer.js';
-import { Ledger, Stopped } from './ledger.js';
+import { Ledger, Stopped, shortage } from './ledger.js';
 import { earliest, type NonFinite } from './non-finite.js';
 import { MOST_READ, type Named, now, type Outcome, type Report, type Storage, type Task } from './outcome.js';
 import { pieceTasks } from './parts.js';
@@ -229,7 +229,7 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
       const reserve = (bytes: number): void => {
         if (ledger.isStopped(slot)) throw new Stopped();
         if (ledger.take(slot, MOST_READ * size + bytes)) return;
-        const detail = `the request needs ${bytes} bytes for its stored caches, but of the ${ledger.limit} that all requests may take together ${ledger.used} are taken`;
+        const detail = shortage(`the request needs ${bytes} bytes for its stored caches`, ledger);
         throw new Refused('overloaded', detail, retryAfter());
       };
       const again = await resume(task, reply, caches, reserve);

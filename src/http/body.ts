@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
+import { shortage } from '../compute/ledger.js';
 import type { Pool } from '../compute/pool.js';
 import { Hold } from './hold.js';
 import { Problem } from './problems.js';
@@ -139,7 +140,6 @@ function tooLarge(size: string, limit: number): Problem {
   return new Problem('payload-too-large', `the body has ${size}, but the limit is ${limit} bytes`);
 }
 
-function overloaded(bytes: number, { used, limit }: Pool['memory']): Problem {
-  const detail = `the body takes ${bytes} bytes, but of the ${limit} that all requests may take together ${used} are taken`;
-  return new Problem('overloaded', detail);
+function overloaded(bytes: number, memory: Pool['memory']): Problem {
+  return new Problem('overloaded', shortage(`the body takes ${bytes} bytes`, memory));
 }

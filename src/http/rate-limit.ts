@@ -36,7 +36,7 @@ export const rateLimitPlugin = fp(
       count(request).then((counted) => done(refusal(counted, request, reply)), done);
     });
   },
-  { name: 'limits' },
+  { name: 'rate-limit' },
 );
 
 type Counter = ReturnType<FastifyInstance['createRateLimit']>;

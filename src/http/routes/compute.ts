@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { lengthOf } from '../../caches/store.js';
 import { Stopped } from '../../compute/ledger.js';
 import { now, type Outcome, type Timings } from '../../compute/outcome.js';
 import { DeadlineExceeded, type Pool, Refused, type StoredCaches } from '../../compute/pool.js';
@@ -54,10 +55,6 @@ export async function computeRoutes(
       },
     );
   }
-}
-
-function lengthOf(pieces: readonly Uint8Array[]): number {
-  return pieces.reduce((sum, { length }) => sum + length, 0);
 }
 
 /**
