@@ -17,6 +17,6 @@ const seconds = Math.round((performance.now() - start) / 1000);
 const { mib, ...resident } = memory.stop();
 const kept = print('fuzz', { seed, seconds, ...fuzzed, memory: resident }, [
   finding('no failure, no hang, nothing that the document does not know', broken.length === 0, broken.join('\n')),
-  finding('memory is level', resident.level, `${resident.quarters_mib.join(', ')} MiB, medians of four quarters`),
+  finding('memory is level', resident.level, `${resident.quarters_mib.join(', ')} MiB, the least in each quarter`),
 ]);
 process.exit((await service.stop()) === 0 && kept ? 0 : 1);

@@ -1,17 +1,19 @@
 import { mebibytes, residentBytes } from '../bench/process.js';
-import { quantile } from '../bench/statistics.js';
 
 /** What a process has resident, once a second. */
 export interface Memory {
   readonly every_s: number;
   readonly mib: readonly number[];
-  /** Medians of four quarters of the time; the first two are warm-up. */
+  /**
+   * The least in each quarter of the time: what stays when garbage is collected, which on a busy machine is seldom.
+   * The first two are warm-up.
+   */
   readonly quarters_mib: readonly number[];
   readonly level: boolean;
 }
 
 const EVERY_MS = 1000;
-/** What the median of the last quarter may be above that of the one before: a share of it, and pages that come and go. */
+/** What the last quarter may be above the one before: a share of it, and pages that come and go. */
 const SHARE = 0.05;
 const SLACK_MIB = 16;
 
@@ -25,11 +27,7 @@ export function watchMemory(pid: number): { stop(): Memory } {
       clearInterval(timer);
       sample();
       const quarters = [0, 1, 2, 3].map((i) => {
-        const part = mib.slice(Math.floor((i * mib.length) / 4), Math.ceil(((i + 1) * mib.length) / 4));
-        return quantile(
-          part.toSorted((a, b) => a - b),
-          0.5,
-        );
+        return Math.min(...mib.slice(Math.floor((i * mib.length) / 4), Math.ceil(((i + 1) * mib.length) / 4)));
       });
       const level = quarters[3] <= quarters[2] * (1 + SHARE) + SLACK_MIB;
       return { every_s: EVERY_MS / 1000, mib, quarters_mib: quarters, level };

@@ -82,7 +82,11 @@ async function soak(asked: Arguments): Promise<boolean> {
           liveMs < LIVE_LIMIT_MS,
           `${liveMs} ms of ${live.sent}; ${bareMs} ms of a server beside it that does nothing else`,
         ),
-        finding('memory is level', resident.level, `${resident.quarters_mib.join(', ')} MiB, medians of four quarters`),
+        finding(
+          'memory is level',
+          resident.level,
+          `${resident.quarters_mib.join(', ')} MiB, the least in each quarter`,
+        ),
       );
     }
     return print(
