@@ -1,6 +1,7 @@
+import type { Build } from '../kernels/kernels.js';
 import type { KnownGroups } from '../tensor/json-reader.js';
-import { type GroupMember, hasBatchAxis, type Values } from '../tensor/signature.js';
-import type { Dtype, Tensor } from '../tensor/tensor.js';
+import { type GroupMember, hasBatchAxis, isFactor, type TensorMember, type Values } from '../tensor/signature.js';
+import { type Dtype, dtypeOf, type Tensor } from '../tensor/tensor.js';
 
 /** The weights of a request, as they were read from this text. */
 interface Entry {
@@ -14,8 +15,9 @@ interface Entry {
 const KEY_BYTES = 128;
 /** Weights that begin alike, such as with zeros: as many are compared. */
 const MOST_ALIKE = 8;
-/** The numbers, and about as many again for each of the two directions of products (kernels/simd.ts). */
-const COPIES = 3;
+/** What an entry takes beside its text, and each of its tensors beside its numbers: of small weights nearly all. */
+const ENTRY_BYTES = 1024;
+const TENSOR_BYTES = 1024;
 
 /**
  * The weights that callers send again and again, already read. They are known by every byte of their text, so there is
@@ -23,15 +25,20 @@ const COPIES = 3;
  */
 export class Parameters implements KnownGroups {
   readonly #limit: number;
+  readonly #kernels: Build;
   readonly #entries = new Set<Entry>(); // the one used last comes last
   readonly #alike = new Map<string, Entry[]>(); // here, too
   #bytes = 0;
   #lookups = 0;
   #hits = 0;
 
-  /** @param limit bytes that texts and numbers may take */
-  constructor(limit: number) {
+  /**
+   * @param limit bytes that all of it may take
+   * @param kernels keep a copy of each matrix as they multiply with it, and one of its transpose
+   */
+  constructor(limit: number, kernels: Build) {
     this.#limit = limit;
+    this.#kernels = kernels;
   }
 
   /** Of all groups of weights that were looked for, the share that was found. */
@@ -58,8 +65,7 @@ export class Parameters implements KnownGroups {
 
   keep(group: GroupMember, dtype: Dtype, body: Buffer, at: number, end: number, values: Values): Values {
     if (!holdsWeights(group)) return values;
-    const numbers = Object.values(values).reduce<number>((sum, tensor) => sum + (tensor as Tensor).data.byteLength, 0);
-    const bytes = end - at + COPIES * numbers;
+    const bytes = ENTRY_BYTES + end - at + this.#bytesOf(group, values);
     if (end - at < KEY_BYTES || bytes > this.#limit) return values;
 
     const copies = Object.fromEntries(Object.entries(values).map(([name, tensor]) => [name, copyOf(tensor as Tensor)]));
@@ -78,6 +84,16 @@ export class Parameters implements KnownGroups {
       this.#forget(oldest);
     }
     return copies;
+  }
+
+  #bytesOf({ members }: GroupMember, values: Values): number {
+    return Object.entries(values).reduce((sum, [name, value]) => {
+      const { data, shape } = value as Tensor;
+      const [rows, columns] = shape;
+      const { elementsForFactor } = this.#kernels[dtypeOf(data)];
+      const panels = isFactor(members[name] as TensorMember) ? elementsForFactor(rows, columns) : 0;
+      return sum + TENSOR_BYTES + data.byteLength + panels * data.BYTES_PER_ELEMENT;
+    }, 0);
   }
 
   #forget(entry: Entry): void {

@@ -45,10 +45,11 @@ function checkpoint(): void {
   if (ledger.isStopped(slot)) throw new Stopped();
 }
 
+const kernels = watched(chooseKernels(tier), checkpoint);
 const machinery: Machinery = {
-  kernels: watched(chooseKernels(tier), checkpoint),
+  kernels,
   codec: loadJsonCodec(checkpoint),
-  parameters: new Parameters(weightsLimit),
+  parameters: new Parameters(weightsLimit, kernels),
   ledger,
 };
 

@@ -7,6 +7,7 @@ import { bindDims, type Dims, shapeIn, stridesFor, tensorsIn } from '../tensor/s
 import {
   type GroupMember,
   hasBatchAxis,
+  isFactor,
   pointerTo,
   type TensorMember,
   timeAxis,
@@ -140,11 +141,6 @@ export function needOf(build: Build, request: Request): Need {
   const stored = binaryLength(storedSegments(request, tensors));
   const { BYTES_PER_ELEMENT: size } = arrayOf[dtype];
   return { wanted, numbers, text, stored, bytes: (numbers + read) * size + text + stored, bytesOfBlock: again * size };
-}
-
-/** Is the tensor a matrix that activations are multiplied with? A bias is none. */
-function isFactor({ dims }: TensorMember): boolean {
-  return dims.length === 2 && dims[1].text !== '1';
 }
 
 /** The tensors that are wanted, still without numbers. */

@@ -155,6 +155,11 @@ export function hasBatchAxis(member: TensorMember): boolean {
   return batchAxis(member) >= 0;
 }
 
+/** Is the tensor a matrix that activations are multiplied with? A bias is none. */
+export function isFactor({ dims }: TensorMember): boolean {
+  return dims.length === 2 && dims[1].text !== '1';
+}
+
 /** The axis of a tensor that counts time steps, or −1. */
 export function timeAxis(member: TensorMember): number {
   return member.dims.findIndex((dim) => dim.text.startsWith('T_'));

@@ -1,5 +1,8 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { Parameters } from '../../src/compute/parameters.js';
+import { reference } from '../../src/kernels/reference.js';
 import { readJson } from '../../src/tensor/json-reader.js';
 import type { Values } from '../../src/tensor/signature.js';
 import { askWith, codec, textOf } from '../ask.js';
@@ -27,12 +30,15 @@ const isKnown = (known: Parameters, text: string): boolean => {
 const lookups = new WeakMap<Parameters, number>();
 
 const weightsOf = (values: Values) => values.parameters as Values;
-/** What weights take: their text, and their numbers three times. */
-const bytesOf = (text: string) => text.length + 3 * 8 * JSON.parse(`[${text.match(/-?\d[\d.e-]*/g)}]`).length;
+/** What these weights take where matrices are multiplied with as they are. */
+const bytesOf = (text: string) => {
+  const tensors: number[][][] = Object.values(JSON.parse(text));
+  return 1024 + text.length + tensors.reduce((sum, rows) => sum + 1024 + 8 * rows.flat().length, 0);
+};
 
 describe('weights that were read before', () => {
   it('are known by their text, and are the same tensors then', () => {
-    const known = new Parameters(1e6);
+    const known = new Parameters(1e6, reference);
     const text = Buffer.from(body(parameters(1)));
     const first = weightsOf(readJson(text, signature, codec, known));
     expect(known.hitRate).toBe(0);
@@ -45,7 +51,7 @@ describe('weights that were read before', () => {
   });
 
   it('are known wherever they stand in the body, and whatever stands around them', () => {
-    const known = new Parameters(1e6);
+    const known = new Parameters(1e6, reference);
     expect(isKnown(known, body(parameters(1)))).toBe(false);
     expect(isKnown(known, body(parameters(1), '"caches":"inline",'))).toBe(true);
     expect(
@@ -57,7 +63,7 @@ describe('weights that were read before', () => {
   });
 
   it('are not known with other white space, another order, or another way to write a number', () => {
-    const known = new Parameters(1e6);
+    const known = new Parameters(1e6, reference);
     const text = parameters(1);
     expect(isKnown(known, body(text))).toBe(false);
     expect(isKnown(known, body(text.replace(',', ', ')))).toBe(false);
@@ -70,7 +76,7 @@ describe('weights that were read before', () => {
   });
 
   it('are told apart by their end alone', () => {
-    const known = new Parameters(1e6);
+    const known = new Parameters(1e6, reference);
     const text = parameters(1);
     const other = text.replace(/\d\]\]\}$/, (end) => `${(Number(end[0]) + 1) % 10}]]}`);
     expect(other.slice(0, -4)).toBe(text.slice(0, -4));
@@ -86,7 +92,7 @@ describe('weights that were read before', () => {
   });
 
   it('are known for one type of numbers only', () => {
-    const known = new Parameters(1e6);
+    const known = new Parameters(1e6, reference);
     const of = (dtype: string) => body(parameters(1), `"dtype":"${dtype}",`);
     expect([isKnown(known, of('float64')), isKnown(known, of('float32'))]).toEqual([false, false]);
     expect([isKnown(known, of('float64')), isKnown(known, of('float32'))]).toEqual([true, true]);
@@ -97,7 +103,7 @@ describe('weights that were read before', () => {
   });
 
   it('are known for one net only', () => {
-    const known = new Parameters(1e6);
+    const known = new Parameters(1e6, reference);
     const read = (id: string, text: string) => readJson(Buffer.from(text), operationCalled(id).request, codec, known);
     const text = body(parameters(1));
     read('rnnForward', text);
@@ -106,7 +112,7 @@ describe('weights that were read before', () => {
   });
 
   it('stay what they are when the body and the memory they were read in are used for something else', () => {
-    const known = new Parameters(1e6);
+    const known = new Parameters(1e6, reference);
     const bytes = Buffer.from(body(parameters(1)));
     const expected = weightsOf(readJson(Buffer.from(bytes), signature));
     readJson(bytes, signature, codec, known);
@@ -116,7 +122,7 @@ describe('weights that were read before', () => {
   });
 
   it('with a fault are not kept, nor is what is too short to be worth it', () => {
-    const known = new Parameters(1e6);
+    const known = new Parameters(1e6, reference);
     const faulty = body(parameters(1).replace('[[', '[[true,'));
     for (const _ of [1, 2]) expect(() => readJson(Buffer.from(faulty), signature, codec, known)).toThrow();
     const tiny = '{"x":[[[1]]],"a0":[[1]],"parameters":{"Wax":[[1]],"Waa":[[1]],"ba":[[1]]}}';
@@ -125,7 +131,7 @@ describe('weights that were read before', () => {
   });
 
   it('do not hide faults of other members', () => {
-    const known = new Parameters(1e6);
+    const known = new Parameters(1e6, reference);
     isKnown(known, body(parameters(1)));
     const faults = (text: string) => {
       const outcome = askWith({ kernels: builds[0], codec, parameters: known }, 'rnnForward', text);
@@ -142,7 +148,7 @@ describe('weights that were read before', () => {
   });
 
   it('are not taken for whole in a body that ends within them, or goes on wrongly behind them', () => {
-    const known = new Parameters(1e6);
+    const known = new Parameters(1e6, reference);
     const text = body(parameters(1));
     isKnown(known, text);
     const start = text.indexOf('"parameters":') + '"parameters":'.length;
@@ -160,7 +166,8 @@ describe('the limit', () => {
   const texts = Array.from({ length: 30 }, (_, seed) => parameters(seed));
 
   it('drops what was used least recently', () => {
-    const known = new Parameters(texts.slice(0, 3).reduce((sum, text) => sum + bytesOf(text) + 20, 0));
+    const limit = texts.slice(0, 3).reduce((sum, text) => sum + bytesOf(text) + 20, 0);
+    const known = new Parameters(limit, reference);
     const ask = (i: number) => isKnown(known, body(texts[i]));
     expect([ask(0), ask(1), ask(2)]).toEqual([false, false, false]);
     expect([ask(0), ask(2)]).toEqual([true, true]);
@@ -172,7 +179,7 @@ describe('the limit', () => {
   });
 
   it('does not keep what is larger than it alone, and loses nothing for it', () => {
-    const known = new Parameters(bytesOf(texts[0]) + 20);
+    const known = new Parameters(bytesOf(texts[0]) + 20, reference);
     const large = tensorsFor(signature, { ...dims, n_x: 30 }, numbersFrom(1), {
       prediction: true,
       way: 0,
@@ -184,7 +191,7 @@ describe('the limit', () => {
   });
 
   it.each([0, 1])('of %i bytes keeps nothing', (limit) => {
-    const known = new Parameters(limit);
+    const known = new Parameters(limit, reference);
     for (const _ of [1, 2]) expect(isKnown(known, body(texts[0]))).toBe(false);
   });
 
@@ -198,7 +205,7 @@ describe('the limit', () => {
       weights.ba[0][0] = i;
       return JSON.stringify({ Wax: weights.Wax, Waa: weights.Waa, Wya: weights.Wya, ...weights });
     });
-    const known = new Parameters(1e6);
+    const known = new Parameters(1e6, reference);
     const ask = (i: number) => isKnown(known, body(alike[i]));
     for (let i = 0; i < 8; i++) expect(ask(i)).toBe(false);
     for (let i = 0; i < 8; i++) expect(ask(i)).toBe(true);
@@ -208,6 +215,50 @@ describe('the limit', () => {
     expect(ask(1)).toBe(false);
   });
 });
+
+describe('what the weights take', () => {
+  const LIMIT = 8e6;
+  const machineryOf = () => ({ kernels: fastBuilds[0], codec, parameters: new Parameters(LIMIT, fastBuilds[0]) });
+  /** Bytes that are in use beside what was before, when the weights of so many requests have come and gone. */
+  function bytesAfter(count: number, requestOf: (i: number) => string): number {
+    const machinery = machineryOf();
+    askWith(machinery, 'lstmCellForward', requestOf(-1));
+    const before = bytesInUse();
+    for (let i = 0; i < count; i++) for (const _ of [1, 2]) textOf(askWith(machinery, 'lstmCellForward', requestOf(i)));
+    return bytesInUse() - before;
+  }
+  const request = (n_x: number, n_a: number, first: number) => {
+    const values = tensorsFor(operationCalled('lstmCellForward').request, { n_x, n_a, n_y: 1, m: 1 }, numbersFrom(1), {
+      prediction: false,
+      way: 0,
+      extras: false,
+    });
+    ((values.parameters as JsonObject).Wf as Json[][])[0][0] = first;
+    return JSON.stringify({ ...values, dtype: 'float32' });
+  };
+
+  it('is not more than the limit, where there are many small ones', () => {
+    expect(bytesAfter(4000, (i) => request(1, 1, i))).toBeLessThan(1.2 * LIMIT);
+  });
+
+  it('is not more than the limit, where panels are larger than matrices', () => {
+    expect(bytesAfter(100, (i) => request(5000, 1, i))).toBeLessThan(1.2 * LIMIT);
+  });
+
+  it('is no waste of the limit', () => {
+    const machinery = machineryOf();
+    for (const _ of [1, 2]) for (let i = 0; i < 500; i++) askWith(machinery, 'lstmCellForward', request(1, 1, i));
+    expect(machinery.parameters.hitRate).toBe(1 / 2);
+  });
+});
+
+/** Of this thread: objects, and numbers outside of them. */
+function bytesInUse(): number {
+  setFlagsFromString('--expose-gc');
+  for (const _ of [1, 2]) runInNewContext('gc')();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
 
 const withWeights = [
   ['rnnCellForward', 'parameters'],
@@ -230,7 +281,7 @@ describe.each(withWeights)('%s with known %s', (id, where) => {
     const holder = where.includes('.') ? (request[where.split('.')[0]] as JsonObject) : request;
     expect(holder.parameters).toBeDefined();
     const alone = textOf(askWith({ kernels, codec }, id, request));
-    const known = new Parameters(1e6);
+    const known = new Parameters(1e6, reference);
     const ask = (one: JsonObject) => textOf(askWith({ kernels, codec, parameters: known }, id, one));
     expect(ask(request)).toBe(alone);
     // Another request between: other weights, in the memory that these were in.
@@ -242,7 +293,7 @@ describe.each(withWeights)('%s with known %s', (id, where) => {
 
 describe('weights that forward and backward operations share', () => {
   it('are read once', () => {
-    const known = new Parameters(1e6);
+    const known = new Parameters(1e6, reference);
     const machinery = { kernels: fastBuilds[0], codec, parameters: known };
     const { parameters: weights, ...rest } = requestFor('lstmBackward', 1);
     const { da, dc, ...inputs } = rest as Record<string, Json>;

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { Parameters } from '../../src/compute/parameters.js';
+import { reference } from '../../src/kernels/reference.js';
 import { type JsonCodec, loadJsonCodec } from '../../src/tensor/json-codec.js';
 import { type KnownGroups, readJson } from '../../src/tensor/json-reader.js';
 import { Refusal } from '../../src/tensor/refusal.js';
@@ -37,7 +38,7 @@ function readBy(bytes: Uint8Array, dtype: Dtype, codec?: JsonCodec, known?: Know
 
 const codec = loadJsonCodec();
 /** Remembers the weights of all bodies that it has read. */
-const memory = new Parameters(2 ** 20);
+const memory = new Parameters(2 ** 20, reference);
 
 /**
  * Reads a body on all roads: the plain one, the fast one, and the fast one that remembers weights, twice.
