@@ -88,13 +88,12 @@ export class Queue {
   }
 
   #takeHeavy(): readonly Job[] {
-    return (this.#parts.length > 0 ? this.#parts : this.#heavy).splice(0, 1);
+    return olderOf(this.#parts, this.#heavy).splice(0, 1);
   }
 
   #takeLight(): readonly Job[] {
-    const [small, light] = [this.#small[0], this.#light[0]];
-    if (small && this.wait === 0 && !(light && light.order < small.order)) return this.#takeSmall();
-    return light ? this.#light.splice(0, 1) : [];
+    if (this.wait === 0 && olderOf(this.#small, this.#light) === this.#small) return this.#takeSmall();
+    return this.#light.splice(0, 1);
   }
 
   /**
@@ -128,6 +127,11 @@ export class Queue {
   isDone([first]: readonly Job[]): void {
     if (isSmall(first)) this.#smallUnderway--;
   }
+}
+
+/** Which of two lists begins with what came first; the first one, if they began together. */
+function olderOf(one: Job[], other: Job[]): Job[] {
+  return one.length > 0 && !(one[0].order > other[0]?.order) ? one : other;
 }
 
 /** Is it a request that shares messages? */

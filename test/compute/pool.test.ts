@@ -155,21 +155,6 @@ describe('many requests at once', () => {
     await pool.close();
   });
 
-  it('of which some are large: the parts of what has begun go first, and all end', async () => {
-    const pool = await startPool({ workers: 2 });
-    const [id, , dims] = large[0];
-    const ended: string[] = [];
-    const ask = (name: string, id: string, body: object) => run(pool, id, body).then(() => ended.push(name));
-    const both = [1, 2, 3].map((seed) => ask('large', id, requestFor(id, dims, seed)));
-    await new Promise(setImmediate);
-    const small = Array.from({ length: 50 }, (_, seed) =>
-      ask('small', 'rnnForward', requestFor('rnnForward', tiny, seed)),
-    );
-    await Promise.all([...both, ...small]);
-    expect(ended.filter((name) => name === 'large')).toHaveLength(3);
-    await pool.close();
-  });
-
   it('of which two are large: the second one is begun when the first has all its parts', async () => {
     const pool = await startPool({ workers: 1 });
     const body = requestFor('lstmForward', { n_x: 64, n_a: 128, n_y: 5, m: 32, T_x: 64 }, 1);
