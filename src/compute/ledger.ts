@@ -95,10 +95,13 @@ export class Ledger {
    * @return false, and nothing has changed, where it would be more than the limit
    */
   take(slot: number, bytes: number): boolean {
-    const entry = at(slot) + TAKEN;
-    if (!this.exchange(1024 * this.#entries[entry], bytes)) return false;
-    this.#entries[entry] = kibibytes(bytes);
+    if (!this.exchange(this.takenBy(slot), bytes)) return false;
+    this.#entries[at(slot) + TAKEN] = kibibytes(bytes);
     return true;
+  }
+
+  takenBy(slot: number): number {
+    return 1024 * this.#entries[at(slot) + TAKEN];
   }
 }
 

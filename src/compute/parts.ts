@@ -163,7 +163,8 @@ export function contributionsOf(computed: readonly Computed[], cuts: readonly Cu
     if (!tensor) throw new Error(`a block has not computed ${pointer}`);
     const shape = tensor.shape.with(0, to - from);
     const data = new arrayOf[dtypeOf(tensor.data)](elements(shape));
-    rowMajorRange(data, tensor, from, to);
+    const row = elements(shape.slice(1));
+    rowMajorRange(data, tensor, from * row, to * row);
     return { shape, strides: rowMajor(shape), data };
   });
 }

@@ -102,8 +102,12 @@ export class DeadlineExceeded extends Error {
   override readonly name = 'DeadlineExceeded';
 }
 
-/** How long a worker may go on with a request that nobody wants; then its thread is ended. */
+/**
+ * How long a worker may go on with a request that nobody wants, and for each so many bytes that the request takes, since
+ * it can be busy with copying them; then its thread is ended.
+ */
 const REACTION_MS = 500;
+const COPIED_PER_MS = 512 * 1024;
 /** How long one message of small requests may take. They are done in milliseconds: longer, and the thread hangs. */
 const SMALL_LIMIT_MS = 5000;
 
@@ -192,9 +196,12 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
     for (const job of queue.remove(slot)) job.reject(new Stopped());
     const concerned = [...underway].filter(([, jobs]) => jobs.some((job) => job.slot === slot));
     if (concerned.length === 0) return;
-    setTimeout(() => {
-      for (const [thread, jobs] of concerned) if (ledger.isRunning(slot)) endIfStill(thread, jobs);
-    }, REACTION_MS);
+    setTimeout(
+      () => {
+        for (const [thread, jobs] of concerned) if (ledger.isRunning(slot)) endIfStill(thread, jobs);
+      },
+      REACTION_MS + ledger.takenBy(slot) / COPIED_PER_MS,
+    );
   }
 
   function retryAfter(): number {

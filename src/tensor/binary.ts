@@ -57,7 +57,7 @@ export function writeBinary(segments: readonly Segment[]): Uint8Array<ArrayBuffe
 function writeRows({ buffer }: Uint8Array<ArrayBuffer>, at: number, { tensor }: TensorRows): number {
   const { shape, data } = tensor;
   const out = new arrayOf[dtypeOf(data)](buffer, at, elements(shape));
-  rowMajorRange(out, tensor, 0, shape[0]);
+  rowMajorRange(out, tensor, 0, out.length);
   return out.byteLength;
 }
 

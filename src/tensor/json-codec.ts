@@ -26,6 +26,9 @@ export interface JsonCodec {
   /** The tensor whose first bracket is at this offset of the body, and the offset behind it; row-major. */
   readTensor(offset: number): { readonly tensor: Tensor; readonly end: number } | undefined;
 
+  /** Room for so many numbers of a tensor that is read otherwise, beside those that were read; undefined: there is none here. */
+  room(length: number): Numbers | undefined;
+
   /** Writes a tensor at an offset of the bytes, which must have room for it; returns the offset behind it. */
   writeTensor(tensor: Tensor, bytes: Uint8Array, offset: number): number | undefined;
 
@@ -54,7 +57,7 @@ const PAGE = 65_536;
 const SLACK = 64;
 /** Beyond this, text and numbers together might not fit into the memory of a module. */
 const MOST_BYTES = 3e9;
-/** A tensor is written in pieces: rows of its first axis, at least one; and these in pieces of text. */
+/** A tensor is written in pieces, and these in pieces of text. */
 const PIECE_NUMBERS = 2 ** 16;
 const TEXT_NUMBERS = 2 ** 12;
 /** More than the longest text of a number and the brackets around it. */
@@ -120,28 +123,33 @@ export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
       return { tensor: { shape, strides: rowMajor(shape), data }, end: end - text };
     },
 
+    room(length) {
+      if (out === 0) return undefined;
+      const data = new arrayOf[dtype](reading.buffer, out, length);
+      out += data.byteLength;
+      return data;
+    },
+
     writeTensor(tensor, bytes, offset) {
       const { shape, data } = tensor;
       if (shape.length > MOST_RANK) return undefined;
       const row = elements(shape.slice(1));
-      const rows = Math.min(shape[0], Math.max(1, Math.floor(PIECE_NUMBERS / row)));
-      const pieceBytes = rows * row * data.BYTES_PER_ELEMENT;
-      const needed = pieceBytes + TEXT_NUMBERS * LONGEST_TEXT + SLACK;
-      if (needed > MOST_BYTES) return undefined;
-      const numbers = writing.reserve(needed);
+      // Whole rows of the first axis where they fit: they are quicker to bring into order.
+      const most = row > PIECE_NUMBERS ? PIECE_NUMBERS : PIECE_NUMBERS - (PIECE_NUMBERS % row);
+      const length = Math.min(most, data.length);
+      const numbers = writing.reserve(length * data.BYTES_PER_ELEMENT + TEXT_NUMBERS * LONGEST_TEXT + SLACK);
       const { exports, buffer } = writing;
-      const to = aligned(numbers + pieceBytes);
-      const piece = new arrayOf[dtypeOf(data)](buffer, numbers, rows * row);
+      const to = aligned(numbers + length * data.BYTES_PER_ELEMENT);
+      const piece = new arrayOf[dtypeOf(data)](buffer, numbers, length);
       const write = dtypeOf(data) === 'float32' ? exports.writeFloat32 : exports.writeFloat64;
 
       new Int32Array(buffer, exports.layout(), 1 + shape.length).set([shape.length, ...shape]);
       exports.beginArrays();
       let at = offset;
-      for (let first = 0; first < shape[0]; first += rows) {
+      for (let first = 0; first < data.length; first += length) {
         checkpoint();
-        const behind = Math.min(first + rows, shape[0]);
-        rowMajorRange(piece, tensor, first, behind);
-        const count = (behind - first) * row;
+        const count = Math.min(length, data.length - first);
+        rowMajorRange(piece, tensor, first, first + count);
         for (let done = 0; done < count; done += TEXT_NUMBERS) {
           const from = numbers + done * data.BYTES_PER_ELEMENT;
           const end = write(from, Math.min(TEXT_NUMBERS, count - done), to) >>> 0;

@@ -256,7 +256,7 @@ function readTensor(scanner: Scanner, member: TensorMember, pointer: string, fou
     return fast.tensor;
   }
   const checked = checkNestedArrays(scanner, found.dtype);
-  if (Array.isArray(checked)) return readNumbers(scanner, start, checked, found.dtype);
+  if (Array.isArray(checked)) return readNumbers(scanner, start, checked, found);
   found.tensor.add(pointer + checked.at, checked.detail(pointer));
   // The rest of the tensor must still be JSON.
   scanner.at = start;
@@ -322,8 +322,9 @@ function checkNestedArrays(scanner: Scanner, dtype: Dtype): number[] | Flaw {
 }
 
 /** The numbers of nested arrays that have been checked, in the order they are written. */
-function readNumbers(checked: Scanner, start: number, shape: number[], dtype: Dtype): Tensor {
-  const data = new arrayOf[dtype](elements(shape));
+function readNumbers(checked: Scanner, start: number, shape: number[], { dtype, codec }: Found): Tensor {
+  // A large tensor would else be there twice: the fast road has given up, but not the memory that it has read to.
+  const data = codec?.room(elements(shape)) ?? new arrayOf[dtype](elements(shape));
   const scanner = { ...checked, at: start, due: start };
   for (let i = 0; i < data.length; i++) {
     while (!startsNumber(scanner.bytes[scanner.at])) scanner.at++;

@@ -60,14 +60,33 @@ export function reverseAxes(out: Numbers, data: Numbers, shape: Shape, from = 0,
 }
 
 /**
- * Copies rows `from` to `to` (not included) of a tensor in row-major order, a row being all elements of one first
- * index: out[i − from, j, k] = tensor[i, j, k].
+ * Copies numbers `from` to `to` (not included) of a tensor, counted in row-major order: out[p − from] = tensor[i, j, k] for
+ * p = (i · m + j) · T + k.
  */
 export function rowMajorRange(out: Numbers, { shape, strides, data }: Tensor, from: number, to: number): void {
-  const isRowMajor = strides.at(-1) === 1;
+  if (strides.at(-1) === 1) {
+    out.set(data.subarray(from, to));
+    return;
+  }
+  // Time-major: the first axis is contiguous.
   const row = elements(shape.slice(1));
-  if (isRowMajor) out.set(data.subarray(from * row, to * row));
-  else reverseAxes(out, data, shape.toReversed(), from, to); // time-major: the first axis is contiguous
+  if (from % row === 0 && to % row === 0) reverseAxes(out, data, shape.toReversed(), from / row, to / row);
+  else copyRuns(out, { shape, strides, data }, from, to);
+}
+
+/** The same for any range: run by run along the last axis. */
+function copyRuns(out: Numbers, { shape, strides, data }: Tensor, from: number, to: number): void {
+  const [stride, length] = [strides[strides.length - 1], shape[shape.length - 1]];
+  for (let p = from; p < to; ) {
+    let rest = p;
+    let at = 0;
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      at += (rest % shape[axis]) * strides[axis];
+      rest = Math.floor(rest / shape[axis]);
+    }
+    const end = Math.min(to, p - (p % length) + length);
+    for (; p < end; p++, at += stride) out[p - from] = data[at];
+  }
 }
 
 /** The index [i, j, …] of the element at `position` in the data of a time-major or row-major tensor. */

@@ -146,14 +146,24 @@ describe('hardly a number is left to the slow road', () => {
   });
 });
 
-it('a tensor is written in pieces of rows, the same whatever its layout', () => {
+it('a tensor is written in pieces, the same whatever its layout', () => {
   // More rows, longer rows and longer lines than fit into one piece.
-  for (const shape of [[70_000], [300, 500], [3, 70_000], [70_000, 2], [7, 40, 500], [2, 300, 300], [1, 1, 70_000]]) {
+  for (const shape of [
+    [70_000],
+    [300, 500],
+    [3, 70_000],
+    [70_000, 2],
+    [7, 40, 500],
+    [2, 300, 300],
+    [1, 1, 70_000],
+    [1, 70_000, 2],
+    [2, 300, 301],
+  ]) {
     for (const dtype of ['float64', 'float32'] as const) {
       const data = new arrayOf[dtype](elements(shape)).map((_, i) => i / 4);
       const inOrder = new arrayOf[dtype](data.length);
       const tensor = { shape, strides: timeMajor(shape), data };
-      rowMajorRange(inOrder, tensor, 0, shape[0]);
+      rowMajorRange(inOrder, tensor, 0, inOrder.length);
       const text = (end = 0) => Buffer.from(bytes.subarray(0, end)).toString('latin1');
       const written = text(codec.writeTensor(tensor, bytes, 0));
       expect(written === text(codec.writeTensor({ shape, strides: rowMajor(shape), data: inOrder }, bytes, 0))).toBe(
@@ -167,3 +177,35 @@ it('a tensor is written in pieces of rows, the same whatever its layout', () => 
     }
   }
 });
+
+describe.each(['float64', 'float32'] as const)('numbers of a time-major tensor in %s, in row-major order', (dtype) => {
+  it('can be had from any one to any other', () => {
+    const size = fc.integer({ min: 1, max: 9 });
+    const shapes = fc.array(size, { minLength: 1, maxLength: 3 });
+    fc.assert(
+      fc.property(shapes, fc.nat(), fc.nat(), (shape, a, b) => {
+        const data = new arrayOf[dtype](elements(shape)).map((_, i) => i);
+        const [from, to] = [a % (data.length + 1), b % (data.length + 1)].sort((one, other) => one - other);
+        const out = new arrayOf[dtype](to - from);
+        const strides = timeMajor(shape);
+        rowMajorRange(out, { shape, strides, data }, from, to);
+        const order = rowMajor(shape);
+        for (let p = from; p < to; p++) {
+          const at = shape.reduce((sum, n, axis) => sum + (Math.floor(p / order[axis]) % n) * strides[axis], 0);
+          expect(out[p - from]).toBe(data[at]);
+        }
+      }),
+    );
+  });
+});
+
+it.each([[[1, 1_000_000]], [[1, 1000, 1000]], [[1000, 1000]], [[1_000_000, 1]]])(
+  'a tensor of %j can be given up every few milliseconds while it is written',
+  (shape) => {
+    const checkpoint = vi.fn();
+    const data = new Float64Array(elements(shape));
+    const room = new Uint8Array(5_000_000);
+    loadJsonCodec(checkpoint).writeTensor({ shape, strides: timeMajor(shape), data }, room, 0);
+    expect(checkpoint.mock.calls.length).toBeGreaterThanOrEqual(15);
+  },
+);

@@ -242,6 +242,15 @@ describe('tensors', () => {
     expect(faults).toEqual([{ pointer, detail: expect.stringContaining(detail) }]);
   });
 
+  it('that the fast road gives up late take its memory, and no other', () => {
+    const hard = new Array(2000).fill('1e-310').join();
+    const text = bytesOf(`{"x":[[${'0,'.repeat(100_000)}${hard}]],${REST},"mode":"fancy"}`);
+    const { x, parameters } = readJson(text, signature, fastCodec) as { x: Tensor; parameters: { W: Tensor } };
+    expect(x).toEqual((readJson(text, signature) as { x: Tensor }).x);
+    expect(x.data.buffer).toBe(parameters.W.data.buffer);
+    expect(parameters.W.data).toEqual(new Float64Array([1]));
+  });
+
   it('of all kinds of faults, the most basic is told first', () => {
     expect(refused('{"x":[[1],[]],"parameters":{"W":[["a"]]}}').faults.map(({ pointer }) => pointer)).toEqual([
       '/x/1',

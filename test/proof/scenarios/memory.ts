@@ -31,6 +31,9 @@ const BODIES = [
   body([400, 400, 4, 4], '0.1234567890123456'),
   '['.repeat(1e6),
   `{"x":${nest('1', 1, 1, 5_000_000)}}`,
+  // Read by the plain reader, and twice: the type is not found at first.
+  `{"x":[[[${'0,'.repeat(3e6)}${new Array(2000).fill('1e-310').join()}]]],"dtype":"float\\u00332"}`,
+  `{"x":[[[${'0,'.repeat(3e6)}${new Array(2000).fill('1e-310').join()}]]]}`,
 ];
 
 /** More than the memory that the service may take, of all kinds of large requests at once. */
