@@ -1,4 +1,12 @@
-import { type FastifyInstance, type FastifyServerOptions, fastify, LogController } from 'fastify';
+import { createServer, type RequestListener, type ServerOptions } from 'node:http';
+import {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+  fastify,
+  LogController,
+} from 'fastify';
 import type { Redis } from 'ioredis';
 import Negotiator from 'negotiator';
 import type { Logger } from 'pino';
@@ -14,7 +22,8 @@ import { errorsPlugin, pathOf, refuseBadPath, refuseMalformedHttp } from './erro
 import { SECURITY_HEADERS } from './headers.js';
 import { lifecyclePlugin } from './lifecycle.js';
 import { createMetrics } from './metrics.js';
-import { openapiPlugin } from './openapi.js';
+import { openapiPlugin, operationOf } from './openapi.js';
+import { isFollowed, oneByOne } from './pipelining.js';
 import { Problem } from './problems.js';
 import { rateLimitPlugin } from './rate-limit.js';
 import { requestId } from './request-id.js';
@@ -68,14 +77,8 @@ export async function buildApp({ config, pool, caches, logger, redis, traced }: 
     requestIdHeader: false,
     genReqId: ({ headers }) => requestId(headers),
     return503OnClosing: false, // while it drains, the lifecycle plugin answers
-    requestTimeout: config.REQUEST_TIMEOUT,
     trustProxy: trustedProxies(config.TRUST_PROXY),
-    // Node exchanges the two limits where that of the headers is the longer one.
-    http: {
-      requireHostHeader: false, // the errors plugin requires it, and answers with a problem
-      headersTimeout: Math.min(60_000, config.REQUEST_TIMEOUT),
-      connectionsCheckingInterval: Math.min(5000, config.REQUEST_TIMEOUT),
-    },
+    serverFactory: (handle) => createServer(serverOptions(config), oneByOne(handle as RequestListener)),
     forceCloseConnections: true, // the lifecycle plugin has waited for what counts
     schemaController: schemasDescribe,
     clientErrorHandler: refuseMalformedHttp(logger, metrics.refused),
@@ -91,13 +94,16 @@ export async function buildApp({ config, pool, caches, logger, redis, traced }: 
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id).headers(SECURITY_HEADERS);
     reply.raw.once('close', () => {
-      if (!reply.raw.writableFinished) metrics.abandoned(request);
+      if (reply.raw.writableFinished) return;
+      request.log.info({ ...logLine(request, reply), status: undefined }, 'the client has left');
+      metrics.abandoned(request);
     });
     done();
   });
   await app.register(errorsPlugin, { onRefusal: metrics.refused });
-  app.addHook('onSend', (_request, reply, payload, done) => {
-    if (app.isDraining()) reply.header('connection', 'close');
+  app.addHook('onSend', (request, reply, payload, done) => {
+    const followed = isFollowed(request.raw.socket);
+    if (followed === 'never' || (followed === 'maybe' && app.isDraining())) reply.header('connection', 'close');
     const stages = Object.entries(reply.stages ?? { total: reply.elapsedTime });
     const timings = stages.map(([stage, ms]) => `${stage};dur=${ms.toFixed(3)}`);
     if (reply.weightsKnown !== undefined) timings.push(`weights;desc="${Math.round(100 * reply.weightsKnown)}% known"`);
@@ -105,18 +111,10 @@ export async function buildApp({ config, pool, caches, logger, redis, traced }: 
     done(null, payload);
   });
   app.addHook('onResponse', (request, reply, done) => {
-    const line = {
-      method: request.method,
-      url: pathOf(request), // what stands behind the ? may be a key
-      caller: request.caller,
-      status: reply.statusCode,
-      ms: reply.elapsedTime,
-      ...reply.logged,
-      stages: reply.stages,
-    };
     // Probes come every few seconds; what computes, and what goes wrong, is worth a line each.
-    const level = request.routeOptions.config.computes || reply.statusCode >= 400 ? 'info' : 'debug';
-    request.log[level](line, 'request answered');
+    const isWorthIt = request.routeOptions.config.computes || reply.statusCode >= 400;
+    const level = reply.statusCode >= 500 ? 'warn' : isWorthIt ? 'info' : 'debug';
+    request.log[level](logLine(request, reply), 'request answered');
     metrics.answered(request, reply);
     done();
   });
@@ -139,6 +137,31 @@ export async function buildApp({ config, pool, caches, logger, redis, traced }: 
   await app.register(metricsRoutes, { metrics });
   await app.register(computeRoutes, { pool, caches: cachesIn(caches, config, app.log) });
   return app;
+}
+
+function serverOptions({ REQUEST_TIMEOUT }: Config): ServerOptions {
+  return {
+    requireHostHeader: false, // the errors plugin requires it, and answers with a problem
+    requestTimeout: REQUEST_TIMEOUT,
+    headersTimeout: Math.min(60_000, REQUEST_TIMEOUT), // Node exchanges the two where this is the longer one
+    connectionsCheckingInterval: Math.min(5000, REQUEST_TIMEOUT),
+    keepAliveTimeout: 72_000,
+  };
+}
+
+/** What is logged of every request: sizes and shapes, never numbers. */
+function logLine(request: FastifyRequest, reply: FastifyReply) {
+  return {
+    method: request.method,
+    url: pathOf(request), // what stands behind the ? may be a key
+    operation: operationOf(request),
+    caller: request.caller,
+    status: reply.statusCode,
+    code: reply.problem,
+    ms: reply.elapsedTime,
+    ...reply.logged,
+    stages: reply.stages,
+  };
 }
 
 /** Does the Accept header allow application/json? Parameters of a type, such as a charset, make no difference. */

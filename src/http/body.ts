@@ -2,7 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { shortage } from '../compute/ledger.js';
+import { now } from '../compute/outcome.js';
 import type { Pool } from '../compute/pool.js';
+import { tooLate } from './deadline.js';
 import { Hold } from './hold.js';
 import { Problem } from './problems.js';
 
@@ -39,9 +41,7 @@ export const bodyPlugin = fp(
       const response = asking.get(request);
       if (response === undefined) return;
       delete request.headers.expect;
-      // Where another answer goes first, Node would put it behind the head of its own: then it waits for its turn.
-      if (response.socket) response.writeContinue();
-      else response.once('socket', () => response.headersSent || response.writeContinue());
+      response.writeContinue();
     }
     // Other expectations are ignored, as RFC 9110 (10.1.1) allows.
     app.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
@@ -83,11 +83,12 @@ const FIRST_BYTES = 64 * 1024;
  * reads the rest of it.
  */
 function collect(
-  { headers, hold }: FastifyRequest,
+  request: FastifyRequest,
   payload: IncomingMessage,
   limit: number,
   memory: Pool['memory'],
 ): Promise<Uint8Array<ArrayBuffer>> {
+  const { headers, hold, deadline } = request;
   const announced = headers['content-length'];
   if (Number(announced) > limit) throw tooLarge(`${announced} bytes`, limit);
   const expected = Number(announced ?? FIRST_BYTES);
@@ -133,6 +134,9 @@ function collect(
     payload.once('timeout', () => {
       refuse(new Problem('request-timeout', 'the body has stopped coming', [], { connection: 'close' }));
     });
+    const timer = setTimeout(() => refuse(tooLate(request)), Math.ceil(deadline.at - now()));
+    payload.once('end', () => clearTimeout(timer));
+    request.whenOver(() => clearTimeout(timer));
   });
 }
 

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { now } from '../compute/outcome.js';
 import type { Config } from '../config.js';
@@ -18,7 +18,7 @@ export const DEADLINE_HEADER = 'x-deadline-ms';
 export const deadlinePlugin = fp(
   async (app: FastifyInstance, { DEADLINE, DEADLINE_LIMIT }: Pick<Config, 'DEADLINE' | 'DEADLINE_LIMIT'>) => {
     app.decorateRequest('deadline');
-    app.addHook('onRequest', (request, _reply, done) => {
+    app.addHook('onRequest', (request, reply, done) => {
       if (!request.routeOptions.config.computes) return done();
       const given = request.headers[DEADLINE_HEADER];
       const ms = given === undefined ? Math.min(DEADLINE, DEADLINE_LIMIT) : wholeNumber(given);
@@ -26,12 +26,16 @@ export const deadlinePlugin = fp(
         const detail = `${DEADLINE_HEADER} is ${JSON.stringify(given)}, but must be a whole number of milliseconds from 1 to ${DEADLINE_LIMIT}`;
         return done(new Problem('invalid-request', detail));
       }
-      request.deadline = { at: now() + ms, ms };
+      request.deadline = { at: now() - reply.elapsedTime + ms, ms };
       done();
     });
   },
   { name: 'deadline' },
 );
+
+export function tooLate({ deadline }: FastifyRequest): Problem {
+  return new Problem('deadline-exceeded', `the answer was not ready within ${deadline.ms} ms`);
+}
 
 /** NaN where it is none. */
 function wholeNumber(text: string | string[]): number {

@@ -5,6 +5,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import fp from 'fastify-plugin';
 import type { Logger } from 'pino';
 import { SECURITY_HEADERS } from './headers.js';
+import { closeWhenAnswered } from './pipelining.js';
 import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds } from './problems.js';
 
 /** Told of what is refused before it is a request of any route. */
@@ -18,8 +19,8 @@ export const errorsPlugin = fp(
       methods.set(url, new Set([...(methods.get(url) ?? []), ...[method].flat()]));
     });
     app.setErrorHandler(async (error: FastifyError | Problem, request, reply) => {
-      const isSlow = error instanceof Problem && error.code === 'request-timeout';
-      if (!isSlow) await readRest(request.raw);
+      const isLate = error instanceof Problem && ['request-timeout', 'deadline-exceeded'].includes(error.code);
+      if (!isLate) await readRest(request.raw);
       // Fastify asks a QUERY for its content type, whether or not anything takes it.
       const isQuery = error.code === 'FST_ERR_ROUTE_MISSING_CONTENT_TYPE';
       return sendError(isQuery ? nothingHere(methods, request) : error, request, reply);
@@ -143,12 +144,7 @@ export function refuseOnSocket(
   }
   // The request that is being answered; Node itself looks there before it writes to a socket.
   const { _httpMessage: pending } = socket as { _httpMessage?: ServerResponse | null };
-  if (pending?.req.complete) {
-    // What was asked before is answered, and then there is nothing more to say.
-    if (pending.shouldKeepAlive) pending.once('finish', () => socket.destroySoon());
-    pending.shouldKeepAlive = false;
-    return;
-  }
+  if (pending?.req.complete && closeWhenAnswered(socket)) return;
   const problem = malformed(code);
   const { status } = problemKinds[problem.code];
   const id = randomUUID();

@@ -8,7 +8,10 @@ import { Problem } from './problems.js';
 export interface DrainTimes {
   /** For so long everything is still taken, so that balancers learn from the health that it ends. */
   readonly grace: number;
-  /** Until the caller stops all the same, counted from the beginning; bodies that arrive are given a part of it. */
+  /**
+   * Until the caller stops all the same, counted from the beginning. Bodies that arrive are given a part of it; what is
+   * still computed shortly before is given up, so that its client is told.
+   */
   readonly limit: number;
 }
 
@@ -20,12 +23,16 @@ declare module 'fastify' {
      */
     drain(times: DrainTimes): Promise<void>;
     readonly isDraining: () => boolean;
+    /** Is there no time left to compute anything? */
+    readonly isGivingUp: () => boolean;
   }
   interface FastifyRequest {
     /** Has something done when it is over: answered, or its client has left. At once, if it is over already. */
     whenOver(act: () => void): void;
     /** What is to be done then; undefined: it is over. */
     endings: (() => void)[] | undefined;
+    /** Ends what is computed for it; undefined: nothing is. */
+    stop: (() => void) | undefined;
   }
   interface FastifyContextConfig {
     /** Does the route compute? Such routes are refused when the grace is over. */
@@ -35,8 +42,10 @@ declare module 'fastify' {
 
 /** A body that is on its way when the grace is over may take a fifth of the time there is, and not more than this. */
 const ARRIVAL_MS = 5000;
-/** A connection that was made just before the service stopped listening has so long for its request, within the grace. */
+/** A connection that was made just before the service stopped listening has so long for its request. */
 const LAST_MS = 250;
+/** What is given up is answered so long before the limit, or a tenth of it. */
+const GOODBYE_MS = 1000;
 
 /** Knows the requests that have begun and their connections, so that the process can stop without losing one. */
 export const lifecyclePlugin = fp(
@@ -47,6 +56,7 @@ export const lifecyclePlugin = fp(
     const running = new Set<FastifyRequest>();
     let draining = false;
     let refusing = false;
+    let givingUp = false;
     let waiting: (() => void) | undefined;
     const begun = () => [...arriving, ...running];
     const isIdle = () => running.size === 0 && arriving.size === 0;
@@ -70,6 +80,7 @@ export const lifecyclePlugin = fp(
     }
 
     app.decorateRequest('endings');
+    app.decorateRequest('stop');
     app.decorateRequest('whenOver', function (this: FastifyRequest, act: () => void) {
       if (this.endings) this.endings.push(act);
       else act();
@@ -83,26 +94,31 @@ export const lifecyclePlugin = fp(
     });
 
     app.decorate('isDraining', () => draining);
+    app.decorate('isGivingUp', () => givingUp);
     app.decorate('drain', async ({ grace, limit }: DrainTimes) => {
       const start = performance.now();
       draining = true;
-      const last = Math.min(grace, LAST_MS);
-      if (app.server.listening) await sleep(grace - last);
+      if (app.server.listening) await sleep(grace);
       // Right after what has come was read: no connection is left in the backlog, which the system would reset.
       await turn();
       if (app.server.listening) Server.prototype.close.call(app.server);
-      await sleep(last);
+      await sleep(Math.min(grace, LAST_MS));
       await turn();
       refusing = true;
       closeIdle(kept);
       if (isIdle()) return;
       await new Promise<void>((resolve) => {
         waiting = resolve;
-        const giveUp = () => {
+        const left = Math.max(0, limit - (performance.now() - start));
+        const leaveArriving = () => {
           for (const request of arriving) forget(request);
         };
-        const left = Math.max(0, limit - (performance.now() - start));
-        setTimeout(giveUp, Math.min(left / 5, ARRIVAL_MS)).unref();
+        setTimeout(leaveArriving, Math.min(left / 5, ARRIVAL_MS)).unref();
+        const stopRunning = () => {
+          givingUp = true;
+          for (const { stop } of running) stop?.();
+        };
+        setTimeout(stopRunning, left - Math.min(limit / 10, GOODBYE_MS)).unref();
       });
     });
 

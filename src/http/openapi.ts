@@ -1,6 +1,6 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
-import type { FastifyInstance, FastifySchema } from 'fastify';
+import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify';
 import fp from 'fastify-plugin';
 import type { TSchema } from 'typebox';
 import type { Operation } from '../operations/operation.js';
@@ -48,7 +48,11 @@ export const openapiPlugin = fp(
       uiConfig: { validatorUrl: null },
       staticCSP: PAGE_POLICY,
     });
-    app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+    let document: Buffer | undefined;
+    app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
+      document ??= Buffer.from(JSON.stringify(app.swagger()));
+      return reply.type('application/json; charset=utf-8').send(document);
+    });
   },
   { name: 'openapi' },
 );
@@ -109,6 +113,11 @@ export function operationSchema(operation: Operation): FastifySchema {
       ),
     },
   };
+}
+
+/** The operationId of what a request asks to be computed; undefined: it asks for something else. */
+export function operationOf({ routeOptions: { config, schema } }: FastifyRequest): string | undefined {
+  return config.computes ? (schema as { operationId: string }).operationId : undefined;
 }
 
 const requestHeaders = {

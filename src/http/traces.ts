@@ -2,6 +2,7 @@ import { FastifyOtelInstrumentation } from '@fastify/otel';
 import type { Span, SpanContext } from '@opentelemetry/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
+import { operationOf } from './openapi.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -71,13 +72,14 @@ function giveUp(request: FastifyRequest): void {
 }
 
 /** The name is the route's, and the path is without its query. */
-function describe(span: Span, { id, method, routeOptions: { schema, url } }: FastifyRequest): void {
+function describe(span: Span, request: FastifyRequest): void {
+  const { id, method, routeOptions } = request;
+  const { url } = routeOptions;
   span.updateName(`${method} ${url}`);
-  const { operationId } = schema as { operationId: string };
   span.setAttributes({
     'url.path': url,
     'url.scheme': 'http',
-    'unroll.operation': operationId,
+    'unroll.operation': operationOf(request),
     'unroll.request_id': id,
   });
 }
@@ -87,7 +89,7 @@ function headerOf({ traceId, spanId, traceFlags }: SpanContext): string {
 }
 
 function report(span: Span, request: FastifyRequest, reply: FastifyReply): void {
-  const { operation, dims = {}, bytesIn, bytesOut, flops } = reply.logged ?? {};
+  const { dims = {}, bytesIn, bytesOut, flops } = reply.logged ?? {};
   span.setAttributes({
     'unroll.code': reply.problem ?? 'ok',
     'unroll.flops': flops,
@@ -100,7 +102,9 @@ function report(span: Span, request: FastifyRequest, reply: FastifyReply): void 
   if (context === null) return;
   let startTime = request.tracedFrom;
   for (const [stage, ms] of Object.entries(reply.stages ?? {})) {
-    tracer.startSpan(stage, { startTime, attributes: { 'unroll.operation': operation } }, context).end(startTime + ms);
+    tracer
+      .startSpan(stage, { startTime, attributes: { 'unroll.operation': operationOf(request) } }, context)
+      .end(startTime + ms);
     startTime += ms;
   }
 }

@@ -65,6 +65,22 @@ describe('a deadline', () => {
     expect(service.pool.stats().restarts).toBe(0);
   });
 
+  it.each([0, 30_000])('is met while the body arrives, of %i bytes of which one comes at a time', async (length) => {
+    await started({ workers: 1 });
+    const head = `POST ${PATH} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nx-deadline-ms: 400\r\n`;
+    const size = length === 0 ? 'transfer-encoding: chunked' : `content-length: ${length}`;
+    const start = performance.now();
+    const { socket, answer } = send(`${head}${size}\r\n\r\n`);
+    const timer = setInterval(() => socket.write(length === 0 ? '1\r\n \r\n' : ' '), 50);
+    await until(() => answer().endsWith('}'));
+    clearInterval(timer);
+    expect(performance.now() - start).toBeLessThan(2000);
+    expect(answer()).toMatch(/^HTTP\/1.1 504 /);
+    expect(answer()).toContain('within 400 ms');
+    expect(isIdle()).toBe(true);
+    socket.destroy();
+  });
+
   it('of the configuration holds where the caller names none', async () => {
     await started({ workers: 1, deadline: 300 });
     expect((await post(slow)).status).toBe(504);
@@ -100,7 +116,7 @@ describe('a client that leaves', () => {
     expect((await post(quick)).status).toBe(200);
     expect(service.pool.stats().restarts).toBe(0);
     expect(service.log.filter(({ msg }) => msg === 'request failed')).toEqual([]);
-    await until(() => service.log.some(({ msg }) => msg === 'the client has left: stopped'));
+    await until(() => service.log.some(({ msg }) => msg === 'the client has left'));
   });
 
   it('having closed its half of the connection, stops it, too', async () => {

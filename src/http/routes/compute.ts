@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { lengthOf } from '../../caches/store.js';
 import { Stopped } from '../../compute/ledger.js';
 import { now, type Outcome, type Timings } from '../../compute/outcome.js';
@@ -9,6 +9,7 @@ import type { Operation } from '../../operations/operation.js';
 import { operations } from '../../operations/operations.js';
 import type { Dims } from '../../tensor/shapes.js';
 import type { Caches } from '../caches.js';
+import { tooLate } from '../deadline.js';
 import { operationSchema } from '../openapi.js';
 import { Problem } from '../problems.js';
 
@@ -28,13 +29,16 @@ export async function computeRoutes(
         const bytesIn = body.length;
         const storage = mayStore ? caches.storage() : undefined;
         const outcome = await run(pool, operation, body, request, { storage, find: caches.find });
-        if (outcome === undefined) return leave(operation, request, reply);
+        if (outcome === undefined) {
+          if (!app.isGivingUp()) return reply.hijack(); // nobody is there to be answered
+          throw new Problem('draining', 'the service is stopping, and the answer was not ready in time');
+        }
         const { timings, dims, flops, weightsKnown } = outcome;
         reply.stages = timings;
         reply.weightsKnown = weightsKnown;
         const bytesOut = outcome.ok ? lengthOf(outcome.body) : 0;
         request.hold.become(bytesOut);
-        reply.logged = { operation: operation.id, dims, flops, bytesIn, bytesOut };
+        reply.logged = { dims, flops, bytesIn, bytesOut };
         if (!outcome.ok) throw new Problem(outcome.code, summary(outcome), outcome.faults);
         request.whenOver(() => discard(outcome.body));
         // The answer tells the id: the caches must be there by then.
@@ -44,7 +48,7 @@ export async function computeRoutes(
           const isKept = await whileWanted(request, caches.keep(storage, outcome.stored)).finally(() => {
             timings.store = now() - start;
           });
-          if (!isKept) return leave(operation, request, reply);
+          if (!isKept) return reply.hijack();
           request.hold.become(bytesOut);
         }
         request.mustTake(bytesOut);
@@ -71,17 +75,7 @@ function whileWanted(request: FastifyRequest, work: Promise<unknown>): Promise<b
   });
 }
 
-function tooLate({ deadline }: FastifyRequest): Problem {
-  return new Problem('deadline-exceeded', `the answer was not ready within ${deadline.ms} ms`);
-}
-
-/** Nobody is there to be answered. */
-function leave({ id }: Operation, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  request.log.info({ operation: id }, 'the client has left: stopped');
-  return reply.hijack();
-}
-
-/** Nothing comes back where the client has left. */
+/** Nothing comes back where the client has left, or the service gives up. */
 async function run(
   pool: Pool,
   operation: Operation,
@@ -92,6 +86,7 @@ async function run(
   try {
     const { outcome, cancel } = pool.begin(operation.id, body, request.deadline.at, caches);
     request.whenOver(cancel);
+    request.stop = cancel;
     return await outcome;
   } catch (error) {
     if (error instanceof Refused) {
@@ -110,7 +105,6 @@ function summary({ faults }: Outcome & { ok: false }): string {
 
 /** Sizes and shapes, never numbers. */
 interface Logged {
-  readonly operation?: string;
   readonly dims?: Dims;
   readonly bytesIn?: number;
   readonly bytesOut?: number;
