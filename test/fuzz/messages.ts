@@ -211,11 +211,22 @@ function cutAt(bytes: Buffer, at: readonly number[]): Buffer[] {
 }
 
 /** Several requests at once, without waiting for answers. */
-const pipelined: fc.Arbitrary<Message> = fc.array(ordinary, { minLength: 2, maxLength: 5 }).map((messages) => ({
-  what: 'pipeline',
-  writes: [Buffer.concat(messages.flatMap(({ writes }) => writes))],
-  requests: messages.flatMap(({ requests = [] }) => requests),
-}));
+const pipelined: fc.Arbitrary<Message> = fc
+  .oneof(
+    { weight: 9, arbitrary: fc.array(ordinary, { minLength: 2, maxLength: 5 }) },
+    // More than the service takes of one connection at a time, some of them.
+    {
+      weight: 1,
+      arbitrary: fc
+        .tuple(ordinary, fc.integer({ min: 10, max: 150 }))
+        .map(([one, n]) => new Array<Message>(n).fill(one)),
+    },
+  )
+  .map((messages) => ({
+    what: 'pipeline',
+    writes: [Buffer.concat(messages.flatMap(({ writes }) => writes))],
+    requests: messages.flatMap(({ requests = [] }) => requests),
+  }));
 
 /** Lies about where a request ends, and heads that are none. */
 const LIES: readonly ((length: number) => readonly Header[])[] = [
