@@ -5,11 +5,18 @@ import type { Named, Outcome, Storage } from '../src/compute/outcome.js';
 import { pieceTasks } from '../src/compute/parts.js';
 import type { Build } from '../src/kernels/kernels.js';
 import { reference } from '../src/kernels/reference.js';
-import { loadJsonCodec } from '../src/tensor/json-codec.js';
+import { type JsonCodec, loadJsonCodec } from '../src/tensor/json-codec.js';
+import { segmentsOf, writeSegments } from '../src/tensor/json-writer.js';
+import type { GroupMember, Values } from '../src/tensor/signature.js';
 import type { JsonObject } from './values.js';
 
 /** The fast road for tensors, as `npm run build` has made it. */
 export const codec = loadJsonCodec();
+
+/** Values as JSON; without a codec as the plain writer writes them. */
+export function writeJson(signature: GroupMember, values: Values, codec?: JsonCodec): Uint8Array<ArrayBuffer> {
+  return writeSegments(segmentsOf(signature, values), codec);
+}
 
 /** Runs an operation the way the service does, from JSON text to JSON text, in this thread. */
 export function ask(

@@ -24,13 +24,13 @@ const CHECKPOINT_BYTES = 2 ** 16;
 /** The deepest nesting that is read. No member of any operation needs more than five levels. */
 export const MAX_DEPTH = 64;
 
-export const OPEN_OBJECT = 0x7b;
+const OPEN_OBJECT = 0x7b;
 export const CLOSE_OBJECT = 0x7d;
-export const OPEN_ARRAY = 0x5b;
+const OPEN_ARRAY = 0x5b;
 export const CLOSE_ARRAY = 0x5d;
 export const COMMA = 0x2c;
 export const COLON = 0x3a;
-export const QUOTE = 0x22;
+const QUOTE = 0x22;
 const MINUS = 0x2d;
 const ZERO = 0x30;
 const NINE = 0x39;
@@ -47,7 +47,7 @@ export function scan(bytes: Uint8Array, checkpoint: () => void = () => {}): Scan
 }
 
 /** A refusal for the byte at `offset`. `what` completes the sentence "<what> at byte <offset>". */
-export function syntaxError(scanner: Scanner, offset: number, what: string): Refusal {
+function syntaxError(scanner: Scanner, offset: number, what: string): Refusal {
   const within = scanner.pointer === '' ? '' : `, in ${scanner.pointer}`;
   return new Refusal('invalid-json', [
     { pointer: scanner.pointer, detail: `${what} (byte ${offset}${within})`, offset },

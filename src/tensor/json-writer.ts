@@ -3,15 +3,6 @@ import type { JsonCodec } from './json-codec.js';
 import type { GroupMember, Values } from './signature.js';
 import { dtypeOf, elements, type Tensor } from './tensor.js';
 
-/**
- * Writes an answer as JSON: the members of the signature that have a value, in its order, tensors as nested
- * arrays. Numbers are the shortest digits that read back to the same number of their type, −0 as -0.0, because there are
- * readers to which -0 is the whole number 0. Every number must be finite.
- */
-export function writeJson(signature: GroupMember, values: Values, codec?: JsonCodec): Uint8Array<ArrayBuffer> {
-  return writeSegments(segmentsOf(signature, values), codec);
-}
-
 /** A piece of JSON: text as it is, or a tensor. */
 export type Segment = string | TensorRows;
 
@@ -24,7 +15,7 @@ export interface TensorRows {
   readonly last: boolean;
 }
 
-/** What an answer is made of, in the order of its text. */
+/** An answer as JSON: the members of the signature that have a value, in its order. */
 export function segmentsOf(signature: GroupMember, values: Values): Segment[] {
   const segments: Segment[] = [];
   let text = '';
@@ -47,6 +38,10 @@ export function segmentsOf(signature: GroupMember, values: Values): Segment[] {
   return [...segments, text];
 }
 
+/**
+ * Writes tensors as nested arrays. Numbers are the shortest digits that read back to the same number of their type, −0 as
+ * -0.0, because there are readers to which -0 is the whole number 0. Every number must be finite.
+ */
 export function writeSegments(segments: readonly Segment[], codec?: JsonCodec): Uint8Array<ArrayBuffer> {
   const text = { codec, bytes: new Uint8Array(longestText(segments)), at: 0 };
   for (const segment of segments) {

@@ -1,9 +1,9 @@
 import { dtype as dtypeMember } from '../../src/operations/options.js';
 import { loadJsonCodec } from '../../src/tensor/json-codec.js';
 import { readJson } from '../../src/tensor/json-reader.js';
-import { writeJson } from '../../src/tensor/json-writer.js';
 import { group, tensor } from '../../src/tensor/signature.js';
 import { arrayOf, type Dtype, reverseAxes, type Tensor, timeMajor } from '../../src/tensor/tensor.js';
+import { writeJson } from '../ask.js';
 import { flat, type Json, nested } from '../values.js';
 import { type Part, progress, report } from './part.js';
 import { dimsOf, fullNumbersFrom } from './requests.js';

@@ -5,12 +5,12 @@ import { blockBounds, type Cut } from '../../src/compute/parts.js';
 import { answerOf, needOf, type Request, reserve } from '../../src/compute/workspace.js';
 import { readBinary } from '../../src/tensor/binary.js';
 import { readJson } from '../../src/tensor/json-reader.js';
-import { segmentsOf, writeJson, writeSegments } from '../../src/tensor/json-writer.js';
+import { segmentsOf, writeSegments } from '../../src/tensor/json-writer.js';
 import type { Fault } from '../../src/tensor/refusal.js';
 import { bindDims, type Dims } from '../../src/tensor/shapes.js';
 import type { GroupMember } from '../../src/tensor/signature.js';
 import { type Dtype, elements } from '../../src/tensor/tensor.js';
-import { askWith, codec } from '../ask.js';
+import { askWith, codec, writeJson } from '../ask.js';
 import { builds, fastBuilds } from '../kernels/builds.js';
 import { flat, type Json, type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../values.js';
 

@@ -4,11 +4,10 @@ import type { Build } from '../../src/kernels/kernels.js';
 import type { Operation } from '../../src/operations/operation.js';
 import { operations } from '../../src/operations/operations.js';
 import { readBinary } from '../../src/tensor/binary.js';
-import { writeJson } from '../../src/tensor/json-writer.js';
 import { shapeIn } from '../../src/tensor/shapes.js';
 import type { GroupMember } from '../../src/tensor/signature.js';
 import type { Dtype } from '../../src/tensor/tensor.js';
-import { ask, askJson as askJsonOn, askText as askTextOn, askWith, refusal, textOf } from '../ask.js';
+import { ask, askJson as askJsonOn, askText as askTextOn, askWith, refusal, textOf, writeJson } from '../ask.js';
 import { allKernels, anyBuild, anyDtype, builds } from '../kernels/builds.js';
 import {
   choicesArbitrary,

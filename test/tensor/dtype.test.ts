@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { loadJsonCodec } from '../../src/tensor/json-codec.js';
 import { readJson } from '../../src/tensor/json-reader.js';
-import { longestText, segmentsOf, writeJson } from '../../src/tensor/json-writer.js';
+import { longestText, segmentsOf } from '../../src/tensor/json-writer.js';
 import { Refusal } from '../../src/tensor/refusal.js';
 import { choice, type GroupMember, group, tensor } from '../../src/tensor/signature.js';
 import { rowMajor, type Tensor, timeMajor } from '../../src/tensor/tensor.js';
+import { writeJson } from '../ask.js';
 
 const roads = [
   { road: 'plain', codec: undefined },

@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { loadJsonCodec } from '../../src/tensor/json-codec.js';
 import { readJson } from '../../src/tensor/json-reader.js';
-import { writeJson } from '../../src/tensor/json-writer.js';
 import { stridesFor } from '../../src/tensor/shapes.js';
 import { group, tensor } from '../../src/tensor/signature.js';
 import { elements, type Tensor } from '../../src/tensor/tensor.js';
+import { writeJson } from '../ask.js';
 
 /** Doubles of every exponent: their bits are random. */
 const anyDouble = fc
