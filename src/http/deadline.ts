@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import { now } from '../compute/outcome.js';
 import type { Config } from '../config.js';
+import { arrivalOf } from './pipelining.js';
 import { Problem } from './problems.js';
 
 declare module 'fastify' {
@@ -18,7 +18,7 @@ export const DEADLINE_HEADER = 'x-deadline-ms';
 export const deadlinePlugin = fp(
   async (app: FastifyInstance, { DEADLINE, DEADLINE_LIMIT }: Pick<Config, 'DEADLINE' | 'DEADLINE_LIMIT'>) => {
     app.decorateRequest('deadline');
-    app.addHook('onRequest', (request, reply, done) => {
+    app.addHook('onRequest', (request, _reply, done) => {
       if (!request.routeOptions.config.computes) return done();
       const given = request.headers[DEADLINE_HEADER];
       const ms = given === undefined ? Math.min(DEADLINE, DEADLINE_LIMIT) : wholeNumber(given);
@@ -26,7 +26,7 @@ export const deadlinePlugin = fp(
         const detail = `${DEADLINE_HEADER} is ${JSON.stringify(given)}, but must be a whole number of milliseconds from 1 to ${DEADLINE_LIMIT}`;
         return done(new Problem('invalid-request', detail));
       }
-      request.deadline = { at: now() - reply.elapsedTime + ms, ms };
+      request.deadline = { at: arrivalOf(request.raw) + ms, ms };
       done();
     });
   },

@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { now } from '../compute/outcome.js';
 
 /** Requests that a connection may bring while one of it is answered. What it brings beyond them is not read any more. */
 const MOST_WAITING = 64;
@@ -13,6 +14,8 @@ interface Line {
 }
 
 const lines = new WeakMap<Socket, Line>();
+/** When those came that had to wait. */
+const arrivals = new WeakMap<IncomingMessage, number>();
 
 /**
  * Begins the requests of one connection one after the other, each when the one before is answered: Node hands over all
@@ -42,11 +45,17 @@ export function oneByOne(handle: RequestListener): RequestListener {
       begin(request, response);
     } else if (!line.isLast) {
       line.waiting.push([request, response]);
+      arrivals.set(request, now());
       if (line.waiting.length < MOST_WAITING) return;
       line.isLast = true;
       socket.pause();
     }
   };
+}
+
+/** When a request that is being begun had come, in milliseconds since the epoch. */
+export function arrivalOf(request: IncomingMessage): number {
+  return arrivals.get(request) ?? now();
 }
 
 /** Will a connection be used for another request: one that it has brought already, or one that may come? */
