@@ -4,9 +4,10 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { parse, parseAllDocuments } from 'yaml';
+import { parse, parseAllDocuments, stringify } from 'yaml';
 import { configSchema, loadConfig } from '../../src/config.js';
 import { bytes, imageEnvironment, pathOf, read } from './files.js';
+import { canRun, promtool } from './prometheus.js';
 
 const FOLDER = 'docker/kubernetes';
 const load = createRequire(import.meta.url);
@@ -148,7 +149,6 @@ describe('the settings', () => {
 describe('ports, paths and names', () => {
   it('are those of the image', () => {
     expect(container.ports).toEqual([{ name: 'http', containerPort: Number(imageEnvironment().PORT) }]);
-    expect(template.metadata.annotations['prometheus.io/port']).toBe(imageEnvironment().PORT);
     const { containerPort } = container.ports[0];
     expect(String(containerPort)).toBe(/^EXPOSE (\d+)$/m.exec(read('Dockerfile'))?.[1]);
     expect(`${template.spec.securityContext.runAsUser}:${template.spec.securityContext.runAsGroup}`).toBe(
@@ -197,6 +197,69 @@ describe('ports, paths and names', () => {
     for (const { labelSelector } of template.spec.topologySpreadConstraints) {
       expect(labelSelector.matchLabels).toEqual(template.metadata.labels);
     }
+  });
+
+  it('Prometheus finds the pods by their labels and port, and may ask them', () => {
+    const { scrape_configs } = parse(read('docker/prometheus/kubernetes.yml'));
+    const [{ job_name, kubernetes_sd_configs, relabel_configs, metrics_path = '/metrics' }] = scrape_configs;
+    expect(job_name).toBe(parse(read('docker/prometheus/prometheus.yml')).scrape_configs[0].job_name);
+    expect(JSON.parse(read('openapi/openapi.json')).paths[metrics_path].get).toBeDefined();
+    const { metadata } = find('Deployment');
+    const [name] = Object.entries(template.metadata.labels);
+    expect(kubernetes_sd_configs).toEqual([
+      {
+        role: 'pod',
+        namespaces: { names: [metadata.namespace] },
+        selectors: [{ role: 'pod', label: name.join('=') }],
+      },
+    ]);
+    expect(relabel_configs[0]).toEqual({
+      source_labels: ['__meta_kubernetes_pod_container_port_name'],
+      regex: container.ports[0].name,
+      action: 'keep',
+    });
+    const [{ from }] = find('NetworkPolicy').spec.ingress;
+    const monitoring = { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'monitoring' } } };
+    expect(from).toContainEqual(monitoring);
+    // One way to be found is enough, and annotations can carry no key.
+    expect(template.metadata.annotations).toBeUndefined();
+  });
+
+  it.runIf(canRun('promtool'))('Prometheus names running pods as the cluster does, and may have a key', () => {
+    const key = join(folder, 'key');
+    writeFileSync(key, 'secret');
+    const withKey = read('docker/prometheus/kubernetes.yml')
+      .replace('# authorization:', 'authorization:')
+      .replace(/credentials_file: \S+/, `credentials_file: ${key}`);
+    const config = parse(withKey);
+    const [job] = config.scrape_configs;
+    expect(job.authorization).toEqual({ credentials_file: key });
+    // Debian's Prometheus is built without the discovery of Kubernetes: what that would find is written down instead.
+    delete job.kubernetes_sd_configs;
+    const pod = (name: string, port: string, phase: string) => ({
+      targets: ['10.0.0.1:3000'],
+      labels: {
+        __meta_kubernetes_pod_name: name,
+        __meta_kubernetes_pod_container_port_name: port,
+        __meta_kubernetes_pod_phase: phase,
+      },
+    });
+    job.static_configs = [
+      pod('unroll-1', 'http', 'Running'),
+      pod('unroll-2', 'http', 'Failed'),
+      pod('unroll-3', 'sidecar', 'Running'),
+    ];
+    const file = join(folder, 'prometheus.yml');
+    writeFileSync(file, stringify(config));
+    writeFileSync(join(folder, 'alerts.yml'), read('docker/prometheus/alerts.yml'));
+    expect(promtool('check', 'config', file)).toContain('SUCCESS');
+    const found = JSON.parse(promtool('check', 'service-discovery', '--timeout=1s', file, job.job_name));
+    const asked = (found as { labels: Record<string, string> }[]).filter(
+      ({ labels }) => Object.keys(labels).length > 0,
+    );
+    expect(asked.map(({ labels }) => labels)).toEqual([
+      expect.objectContaining({ job: 'unroll', instance: 'unroll-1', __metrics_path__: '/metrics' }),
+    ]);
   });
 
   it('the service may reach Redis, and Redis lets it', () => {
