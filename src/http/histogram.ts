@@ -1,8 +1,9 @@
 import type { Metric, Registry } from 'prom-client';
 
-/** Upper bounds of the buckets in seconds: from a tenth of a millisecond to a minute. */
+/** Upper bounds of the buckets in seconds: from a tenth of a millisecond to the default of DEADLINE_LIMIT. */
 export const BOUNDS: readonly number[] = [
-  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300,
+  600,
 ];
 
 /** What was observed with one set of labels. */

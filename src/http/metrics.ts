@@ -44,6 +44,9 @@ const NONE = 'none';
 /** No answer reached its client: 499 stands for that in the logs of nginx, too. */
 const CLIENT_GONE = 'client-gone';
 
+/** Gauges of prom-client that are named as counters are. Each is the sum of another one. */
+const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'];
+
 /** Answers: problems by their code, others by their status. */
 type Kind = ProblemCode | typeof CLIENT_GONE | number;
 
@@ -163,6 +166,7 @@ export function createMetrics({ pool, queueLimit, isReady, caches }: MetricsOpti
     usableMemory,
   );
   collectDefaultMetrics({ register: registry });
+  for (const name of MISNAMED) registry.removeSingleMetric(name);
 
   return {
     registry,

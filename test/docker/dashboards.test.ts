@@ -69,7 +69,7 @@ const UNUSED: readonly (readonly [RegExp, string])[] = [
     /^nodejs_heap_s(ize_total|pace_size_(total|used|available))_bytes$|^process_heap_bytes$|^process_virtual_memory_bytes$/,
     'resident memory, used heap and external memory are shown',
   ],
-  [/^nodejs_active_(handles|requests|resources)(_total)?$/, 'for hunting leaks by hand'],
+  [/^nodejs_active_(handles|requests|resources)$/, 'for hunting leaks by hand'],
   [/^process_max_fds$/, 'set by the system'],
   [/^nodejs_version_info$/, 'unroll_info has it'],
 ];
