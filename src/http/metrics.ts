@@ -127,9 +127,17 @@ export function createMetrics({ pool, queueLimit, isReady, caches }: MetricsOpti
 
   gauge('unroll_ready', '1 if the service takes work.', () => Number(isReady()));
   const ofPool = (name: string, help: string, which: keyof PoolStats) => gauge(name, help, () => pool.stats()[which]);
-  ofPool('unroll_queue_requests', 'Requests that wait for a worker.', 'waiting');
-  gauge('unroll_queue_limit', 'Requests that may wait for a worker.', () => queueLimit);
-  ofPool('unroll_running_requests', 'Requests that a worker has.', 'running');
+  ofPool('unroll_queue_requests', 'Requests that have not begun.', 'waiting');
+  ofPool(
+    'unroll_running_requests',
+    'Requests that have begun, whether or not a worker has something of them.',
+    'running',
+  );
+  gauge(
+    'unroll_queue_limit',
+    'Requests, begun or not, that may be there beside one for each worker. More are refused.',
+    () => queueLimit,
+  );
   ofPool('unroll_workers', 'Worker threads that there should be.', 'workers');
   ofPool('unroll_workers_alive', 'Worker threads that there are.', 'alive');
   ofPool('unroll_workers_busy', 'Worker threads that have work.', 'busy');
