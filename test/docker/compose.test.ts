@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { configSchema, loadConfig } from '../../src/config.js';
-import { bytes, imageEnvironment, pathOf, read } from './files.js';
+import { bytes, imageEnvironment, mostMemory, pathOf, read } from './files.js';
 
 const FILE = 'docker/compose.yaml';
 
@@ -18,7 +18,7 @@ interface Service {
   readonly command?: readonly string[];
   readonly healthcheck?: { readonly test: readonly string[] };
   readonly stop_grace_period?: string;
-  readonly deploy: { readonly resources: { readonly limits: { readonly memory: string } } };
+  readonly deploy: { readonly resources: { readonly limits: { readonly memory: string; readonly cpus: string } } };
 }
 
 const services: Record<string, Service> = parse(read(FILE), { merge: true }).services;
@@ -96,9 +96,13 @@ describe('the compose file', () => {
   it.each(instances)('%s has settings of the service, and room and time for what they allow', (_, service) => {
     const { environment = {}, stop_grace_period, deploy } = service;
     for (const name of Object.keys(environment)) expect(Object.keys(configSchema.properties)).toContain(name);
-    const { BODY_LIMIT, WORK_LIMIT, DRAIN_LIMIT } = loadConfig(environment);
+    const { BODY_LIMIT, WORK_LIMIT, CACHE_LIMIT, DRAIN_LIMIT } = loadConfig(environment);
     expect(stop_grace_period).toBe(`${DRAIN_LIMIT / 1000 + 5}s`);
-    expect(BODY_LIMIT + WORK_LIMIT).toBeLessThanOrEqual(bytes(deploy.resources.limits.memory) / 2);
+    const { memory, cpus } = deploy.resources.limits;
+    expect(2 * BODY_LIMIT + WORK_LIMIT).toBeLessThanOrEqual(bytes(memory) / 2);
+    expect(mostMemory(bytes(memory), Number(cpus), CACHE_LIMIT)).toBeLessThanOrEqual(bytes(memory));
+    const said = Number(/stays under ([\d.]+) GiB/.exec(read(FILE))?.[1]);
+    expect(said).toBeCloseTo(mostMemory(bytes(memory), Number(cpus), CACHE_LIMIT) / 2 ** 30, 1);
   });
 
   it('has a Redis with room for what it keeps, the same one as the cluster', () => {
@@ -106,6 +110,10 @@ describe('the compose file', () => {
     const most = command[command.indexOf('--maxmemory') + 1];
     expect(bytes(most)).toBeLessThanOrEqual(0.75 * bytes(deploy.resources.limits.memory));
     expect(read('docker/kubernetes/redis.yaml')).toContain(`image: ${image}\n`);
+    // The policy that the README names: nothing without an end of its time is thrown out.
+    const policy = command[command.indexOf('--maxmemory-policy') + 1];
+    expect(read('README.md')).toContain(`\`${policy}\``);
+    expect(read('docker/kubernetes/redis.yaml')).toMatch(new RegExp(`- --maxmemory-policy\n *- ${policy}\n`));
   });
 });
 

@@ -30,3 +30,10 @@ export function bytes(text: string): number {
   if (factor === undefined) throw new Error(`${text} is no amount of memory that this test knows`);
   return Number(number) * factor;
 }
+
+/** What an instance takes of this memory at most, as the README says under "What is taken". */
+export function mostMemory(memory: number, workers: number, cacheLimit: number): number {
+  const [, ofProcess, ofWorker] =
+    /`MEMORY_LIMIT` \+ (\d+) MiB for the process \+ (\d+) MiB for each worker/.exec(read('README.md')) ?? [];
+  return memory / 2 + (Number(ofProcess) + workers * Number(ofWorker)) * 2 ** 20 + cacheLimit;
+}

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments, stringify } from 'yaml';
 import { configSchema, loadConfig } from '../../src/config.js';
-import { bytes, imageEnvironment, pathOf, read } from './files.js';
+import { bytes, imageEnvironment, mostMemory, pathOf, read } from './files.js';
 import { canRun, promtool } from './prometheus.js';
 
 const FOLDER = 'docker/kubernetes';
@@ -122,8 +122,10 @@ describe('the settings', () => {
   });
 
   it('allow one of the largest requests in the half of the memory that is for requests', () => {
-    const { BODY_LIMIT, WORK_LIMIT } = loadConfig(settings);
-    expect(BODY_LIMIT + WORK_LIMIT).toBeLessThanOrEqual(bytes(container.resources.limits.memory) / 2);
+    const { BODY_LIMIT, WORK_LIMIT, CACHE_LIMIT } = loadConfig(settings);
+    const memory = bytes(container.resources.limits.memory);
+    expect(2 * BODY_LIMIT + WORK_LIMIT).toBeLessThanOrEqual(memory / 2);
+    expect(mostMemory(memory, Number(container.resources.limits.cpu), CACHE_LIMIT)).toBeLessThanOrEqual(memory);
   });
 
   it('name the Redis that is there, which has room for what it keeps', () => {
@@ -269,6 +271,21 @@ describe('ports, paths and names', () => {
     expect(redis.ports[0].port).toBe(pod.ports[0].containerPort);
     const [{ from }] = find('NetworkPolicy', 'unroll-redis').spec.ingress;
     expect(from[0].podSelector.matchLabels).toEqual(template.metadata.labels);
+  });
+
+  it('the service may ask for names, of pods and of the cache on the node, and another Redis has its place', () => {
+    const policy = find('NetworkPolicy');
+    const [names] = policy.spec.egress;
+    expect(names.ports.map(({ port }: Manifest) => port)).toEqual([53, 53]);
+    expect(names.to[0].podSelector.matchLabels).toEqual({ 'k8s-app': 'kube-dns' });
+    expect(names.to[1]).toEqual({ ipBlock: { cidr: '169.254.20.10/32' } });
+    const elsewhere = parse(read(`${FOLDER}/network-policy.yaml`).replace(/^( +)# ((?:- to:| ).*)$/gm, '$1$2'));
+    expect(elsewhere.spec.egress).toHaveLength(policy.spec.egress.length + 1);
+    expect(elsewhere.spec.egress[2]).toEqual({
+      to: [{ ipBlock: { cidr: '192.0.2.10/32' } }],
+      ports: [{ port: 6380, protocol: 'TCP' }],
+    });
+    expect(faults([elsewhere])).toBe('');
   });
 });
 
