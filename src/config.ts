@@ -79,7 +79,7 @@ export const configSchema = Type.Object({
     minimum: 1,
     maximum: 2 ** 31 - 1,
     description:
-      'Milliseconds in which an answer must be ready, the queue included, unless the request has `x-deadline-ms`.',
+      'Milliseconds in which an answer must be ready, the queue included, unless the request has `x-deadline-ms`. If it is not set, a smaller `DEADLINE_LIMIT` takes its place.',
   }),
   DEADLINE_LIMIT: Type.Integer({
     default: 600_000,
@@ -115,9 +115,8 @@ export const configSchema = Type.Object({
   }),
   CACHE_URL: Type.String({
     default: '',
-    pattern: '^(rediss?://.+)?$',
     description:
-      'Redis or Valkey (`redis://…` or `rediss://…`) that keeps the stored caches for all instances; empty: each instance keeps its own.',
+      'Redis or Valkey (`redis://:password@host:6379/0`, or `rediss://…` for TLS) that keeps the stored caches for all instances; empty: each instance keeps its own.',
   }),
   KERNELS: Type.Enum([...CHOICES], {
     type: 'string',
@@ -158,10 +157,26 @@ export const configSchema = Type.Object({
   }),
   OTEL_EXPORTER_OTLP_ENDPOINT: Type.String({
     default: '',
-    pattern: '^(https?://.+)?$',
     description:
-      'Collector that traces are sent to (OTLP over HTTP, JSON), such as `http://localhost:4318`; the other standard variables of OpenTelemetry count, too. Empty: nothing is traced.',
+      'Collector that traces are sent to (OTLP over HTTP, JSON), such as `http://localhost:4318`, to which `/v1/traces` is added. Empty, as the next one is: nothing is traced.',
   }),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Type.String({
+    default: '',
+    description: 'The same as a whole address, to which nothing is added. It goes before the other.',
+  }),
+  OTEL_EXPORTER_OTLP_PROTOCOL: Type.String({
+    default: '',
+    description: '`http/json`, if it is set where requests are traced: traces are sent in no other way.',
+  }),
+  OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: Type.String({
+    default: '',
+    description: 'The same for traces alone. It goes before the other.',
+  }),
+  OTEL_TRACES_EXPORTER: Type.String({
+    default: '',
+    description: '`none`: nothing is traced. Else `otlp`, if it is set where requests are traced.',
+  }),
+  OTEL_SDK_DISABLED: Type.String({ default: '', description: '`true`: nothing is traced.' }),
 });
 
 export type Config = Static<typeof configSchema>;
@@ -180,10 +195,82 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
   const given = Object.fromEntries(
     Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
   );
+  refuseOddNumbers(given);
   const config = check(given);
-  const { DRAIN_GRACE, DRAIN_LIMIT } = config;
-  if (DRAIN_GRACE <= DRAIN_LIMIT) return config;
-  throw new ConfigError(`DRAIN_GRACE is ${DRAIN_GRACE}, but must be <= DRAIN_LIMIT, which is ${DRAIN_LIMIT}`);
+  if (given.DEADLINE === undefined) config.DEADLINE = Math.min(config.DEADLINE, config.DEADLINE_LIMIT);
+  refuseAbove(config, 'DEADLINE', 'DEADLINE_LIMIT');
+  refuseAbove(config, 'DRAIN_GRACE', 'DRAIN_LIMIT');
+  if (config.CACHE_URL !== '' && !isRedisUrl(config.CACHE_URL)) {
+    throw new ConfigError(
+      'CACHE_URL is set, but must be like redis://:password@host:6379/0 or rediss://…, with what is special in the password as %23',
+    );
+  }
+  refuseOddTracing(config);
+  return config;
+}
+
+/** Are requests traced? */
+export function isTraced(config: Config): boolean {
+  if (config.OTEL_SDK_DISABLED.toLowerCase() === 'true' || config.OTEL_TRACES_EXPORTER === 'none') return false;
+  return config.OTEL_EXPORTER_OTLP_ENDPOINT !== '' || config.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT !== '';
+}
+
+/** Every integer setting has both. */
+interface Bounds {
+  readonly minimum: number;
+  readonly maximum: number;
+}
+
+/** Whole numbers are digits, and nothing else that JavaScript takes for a number. */
+function refuseOddNumbers(given: Readonly<Record<string, string | undefined>>): void {
+  for (const [name, property] of Object.entries(configSchema.properties)) {
+    const value = given[name];
+    if (value === undefined || !Type.IsInteger(property)) continue;
+    const { minimum, maximum } = property as typeof property & Bounds;
+    if (/^\d+$/.test(value) && Number(value) >= minimum && Number(value) <= maximum) continue;
+    throw new ConfigError(
+      `${name} is ${JSON.stringify(value)}, but must be a whole number from ${minimum} to ${maximum}`,
+    );
+  }
+}
+
+function refuseAbove(config: Config, name: 'DEADLINE' | 'DRAIN_GRACE', limit: 'DEADLINE_LIMIT' | 'DRAIN_LIMIT'): void {
+  if (config[name] <= config[limit]) return;
+  throw new ConfigError(`${name} is ${config[name]}, but must be <= ${limit}, which is ${config[limit]}`);
+}
+
+/** Nothing but what its form says: the client of Redis would take options from behind a `?`, and any text for a database. */
+function isRedisUrl(text: string): boolean {
+  if (!/^rediss?:\/\//.test(text) || !URL.canParse(text)) return false;
+  const { username, password, hostname, port, pathname, search, hash } = new URL(text);
+  if (!/^(\[.+\]|[\w.-]+)$/.test(hostname) || port === '0') return false;
+  return isDecodable(username + password) && /^(\/\d*)?$/.test(pathname) && search === '' && hash === '';
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What the exporter of traces would pass over in silence. */
+function refuseOddTracing(config: Config): void {
+  if (!isTraced(config)) return;
+  const refuse = (name: keyof Config, what: string) => {
+    throw new ConfigError(`${name} is ${JSON.stringify(config[name])}, but ${what}`);
+  };
+  for (const name of ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] as const) {
+    const url = config[name];
+    const isUrl = /^https?:\/\//.test(url) && URL.canParse(url);
+    if (url !== '' && !isUrl) refuse(name, 'must be an address such as http://localhost:4318');
+  }
+  if (!['', 'otlp'].includes(config.OTEL_TRACES_EXPORTER)) refuse('OTEL_TRACES_EXPORTER', 'must be otlp or none');
+  const ofTraces = config.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL !== '';
+  const name = ofTraces ? 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL' : 'OTEL_EXPORTER_OTLP_PROTOCOL';
+  if (!['', 'http/json'].includes(config[name])) refuse(name, 'traces are sent in http/json only');
 }
 
 function check(given: Readonly<Record<string, string | undefined>>): Config {
@@ -199,14 +286,10 @@ interface EnvSchemaError extends Error {
   readonly errors?: readonly { readonly instancePath: string; readonly message?: string; readonly params: object }[];
 }
 
-/** Settings that may hold a password: they are not shown. */
-const SECRETS: ReadonlySet<string> = new Set(['CACHE_URL']);
-
 function explain(error: EnvSchemaError, given: Readonly<Record<string, string | undefined>>): string {
   const [first] = error.errors ?? [];
   if (first === undefined) return error.message;
   const name = first.instancePath.slice(1);
   const allowed = 'allowedValues' in first.params ? `: ${(first.params.allowedValues as string[]).join(', ')}` : '';
-  const value = SECRETS.has(name) ? 'set' : JSON.stringify(given[name]);
-  return `${name} is ${value}, but ${first.message}${allowed}`;
+  return `${name} is ${JSON.stringify(given[name])}, but ${first.message}${allowed}`;
 }

@@ -22,7 +22,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 const FLUSH_MS = 3000;
 
 async function main(): Promise<void> {
-  const [{ pino }, { createPool }, { loadConfig }] = await Promise.all([
+  const [{ pino }, { createPool }, { ConfigError, isTraced, loadConfig }] = await Promise.all([
     import('pino'),
     import('./compute/pool.js'),
     import('./config.js'),
@@ -45,7 +45,7 @@ async function main(): Promise<void> {
     },
     (err) => logger.error({ err }, 'worker died and is replaced'),
   );
-  const traced = config.OTEL_EXPORTER_OTLP_ENDPOINT !== '';
+  const traced = isTraced(config);
   const telemetry = traced ? (await import('./telemetry.js')).startTelemetry(logger) : undefined;
   const [pool, { buildApp }] = await Promise.all([starting, import('./http/app.js')]);
   const { caches, redis } = await openStores(config, logger);
@@ -73,7 +73,9 @@ async function main(): Promise<void> {
 
   logger.info({ kernels: pool.tier, workers: config.WORKERS, node: process.version }, 'workers ready');
   // One address: for the name `localhost` Fastify would open a second server, which has not the settings of the first.
-  const { address: host } = await lookup(config.HOST, { order: 'ipv4first' });
+  const { address: host } = await lookup(config.HOST, { order: 'ipv4first' }).catch((error: Error) => {
+    throw new ConfigError(`HOST is ${JSON.stringify(config.HOST)}, but ${error.message}`);
+  });
   if (!stopping) await app.listen({ host, port: config.PORT });
 }
 

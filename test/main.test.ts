@@ -51,14 +51,24 @@ const becomes = async (claim: () => Promise<boolean>) => {
 };
 
 describe('the process', () => {
-  it('does not start with a bad setting, and says so in one line', () => {
+  it.each([
+    [{ PORT: 'nowhere' }, 'PORT is "nowhere", but must be a whole number from 0 to 65535'],
+    [{ QUEUE_LIMIT: 'Infinity' }, 'QUEUE_LIMIT is "Infinity", but must be a whole number from 0 to 1000000'],
+    [{ HOST: 'nosuch.invalid' }, /^HOST is "nosuch.invalid", but getaddrinfo E\w+ nosuch.invalid$/],
+    [{ CACHE_URL: 'redis://:secret@localhost:70000' }, /^CACHE_URL is set, but must be like redis:.*$/],
+    [{ CACHE_URL: 'redis://:secret@local host' }, /^CACHE_URL is set, but must be like redis:.*$/],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://%%' }, /^OTEL_EXPORTER_OTLP_ENDPOINT is "http:\/\/%%", but must be .*$/],
+  ])('does not start with %j, and says so in one line', (settings, line) => {
     const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN], {
-      env: { ...process.env, PORT: 'nowhere' },
+      env: { ...process.env, PORT: '0', LOG_LEVEL: 'silent', ...settings },
       encoding: 'utf8',
     });
     expect(status).toBe(1);
     expect(stdout).toBe('');
-    expect(stderr).toBe('unroll cannot start: PORT is "nowhere", but must be integer\n');
+    const [, said] = /^unroll cannot start: (.*)\n$/.exec(stderr) ?? [];
+    if (typeof line === 'string') expect(said, stderr).toBe(line);
+    else expect(said, stderr).toMatch(line);
+    expect(stderr).not.toContain('secret');
   });
 
   it.runIf(process.version.startsWith('v20.'))('does not start with kernels that this Node does not have', () => {

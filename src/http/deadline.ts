@@ -21,7 +21,7 @@ export const deadlinePlugin = fp(
     app.addHook('onRequest', (request, _reply, done) => {
       if (!request.routeOptions.config.computes) return done();
       const given = request.headers[DEADLINE_HEADER];
-      const ms = given === undefined ? Math.min(DEADLINE, DEADLINE_LIMIT) : wholeNumber(given);
+      const ms = given === undefined ? DEADLINE : wholeNumber(given);
       if (!(ms >= 1 && ms <= DEADLINE_LIMIT)) {
         const detail = `${DEADLINE_HEADER} is ${JSON.stringify(given)}, but must be a whole number of milliseconds from 1 to ${DEADLINE_LIMIT}`;
         return done(new Problem('invalid-request', detail));

@@ -234,6 +234,32 @@ describe('traces', () => {
     expect(new Set(collector.spans().map(({ traceId }) => traceId))).toEqual(new Set([ids(sampled).traceId]));
   });
 
+  it('go to OTEL_EXPORTER_OTLP_TRACES_ENDPOINT as it is, which suffices', async () => {
+    const collector = await collect();
+    const service = await serve({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${collector.url}/v1/traces` });
+    const answer = await service.post(lstmForward());
+    expect(await collector.trace(ids(answer).traceId, 5)).toHaveLength(5);
+  });
+
+  it.each([{ OTEL_SDK_DISABLED: 'true' }, { OTEL_TRACES_EXPORTER: 'none' }])('are off with %j', async (off) => {
+    const collector = await collect();
+    const service = await serve({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, ...off });
+    const answer = await service.post(lstmForward());
+    expect([answer.status, answer.headers.get('traceresponse')]).toEqual([200, null]);
+    expect(await service.stop()).toBe(0);
+    expect(collector.text()).toBe('');
+  });
+
+  it('of a caller are read in the form of the W3C, whatever OTEL_PROPAGATORS says', async () => {
+    const collector = await collect();
+    const service = await serve({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_PROPAGATORS: 'b3' });
+    const traceId = '3af7651916cd43dd8448eb211c80319c';
+    const asked = await service.post(lstmForward(), { b3: `${traceId}-b7ad6b7169203331-1` });
+    expect(ids(asked).traceId).not.toBe(traceId);
+    const continued = await service.post(lstmForward(), { traceparent: `00-${traceId}-b7ad6b7169203331-01` });
+    expect(ids(continued).traceId).toBe(traceId);
+  });
+
   it('are sent when the service stops', async () => {
     const collector = await collect();
     const service = await serve({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_BSP_SCHEDULE_DELAY: '60000' });
