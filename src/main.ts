@@ -85,7 +85,10 @@ async function main(): Promise<void> {
  */
 async function openStores({ CACHE_URL, CACHE_LIMIT, RATE_LIMIT, WORKERS, QUEUE_LIMIT }: Config, logger: Logger) {
   if (CACHE_URL === '') return { caches: (await import('./caches/memory.js')).memoryStore(CACHE_LIMIT) };
-  const [{ connectRedis }, { redisStore }] = await Promise.all([import('./redis.js'), import('./caches/redis.js')]);
+  const [{ connectRedis }, { redisStore }] = await Promise.all([
+    import('./redis-connection.js'),
+    import('./caches/redis.js'),
+  ]);
   // While requests wait for a Redis that has stopped answering, half of all places are left to the others.
   const callers = Math.ceil((WORKERS + QUEUE_LIMIT) / 2);
   const connection = connectRedis(CACHE_URL, logger.child({ connection: 'caches' }));

@@ -46,7 +46,7 @@ it('sees imports of every kind', () => {
     './telemetry.js',
     './http/app.js',
     './caches/memory.js',
-    './redis.js',
+    './redis-connection.js',
     './caches/redis.js',
   ]);
 });

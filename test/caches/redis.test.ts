@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { cacheId } from '../../src/caches/id.js';
 import { redisStore } from '../../src/caches/redis.js';
 import { type CacheStore, CacheTooLarge, CacheUnavailable } from '../../src/caches/store.js';
-import { connectRedis } from '../../src/redis.js';
+import { connectRedis } from '../../src/redis-connection.js';
 import { freePort, type RedisServer, startRedis } from '../redis.js';
 
 const LONG = 600_000;

@@ -6,7 +6,7 @@ import { cacheId } from '../../src/caches/id.js';
 import { memoryStore } from '../../src/caches/memory.js';
 import { redisStore } from '../../src/caches/redis.js';
 import { operations } from '../../src/operations/operations.js';
-import { connectRedis } from '../../src/redis.js';
+import { connectRedis } from '../../src/redis-connection.js';
 import { anyDtype } from '../kernels/builds.js';
 import { type RedisServer, startRedis } from '../redis.js';
 import { type Service, startService } from '../service.js';
