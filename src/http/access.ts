@@ -46,15 +46,14 @@ export const accessPlugin = fp(
  * to the service, needs one.
  */
 function isOpen(route: string): boolean {
-  return /^(\/|\/openapi\.json|\/(docs|problems|health|v2\/health)(\/.*)?)$/.test(route);
+  return /^(\/|\/openapi\.json|\/(docs|problems|health)(\/.*)?)$/.test(route);
 }
 
-/** The header that is meant for this service alone goes before the one that a proxy may use for its own ends. */
+/** The header that is meant for this service alone goes before the one that a proxy may use for its own ends. An empty key is none. */
 function keyOf(headers: IncomingHttpHeaders): string | undefined {
   const own = headers['x-api-key'];
   if (typeof own === 'string' && own !== '') return own;
-  const bearer = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
-  return bearer ?? (own === '' ? own : undefined);
+  return /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
 }
 
 function unauthorized(given: boolean): Problem {
@@ -92,6 +91,7 @@ async function allowPages(app: FastifyInstance, list: string): Promise<void> {
     exposedHeaders: [
       'x-request-id',
       'server-timing',
+      'traceresponse',
       'retry-after',
       'ratelimit-limit',
       'ratelimit-remaining',

@@ -106,6 +106,9 @@ function watch(file: string, content: string, { changed, failed }: Watcher): () 
 /** A name can stand in a log line, a metric's label and a Redis key as it is. */
 const ENTRY = /^([A-Za-z0-9][\w.-]{0,63}):([0-9a-fA-F]{64})$/;
 
+/** What comes out where a hash was made of a key that was not there. */
+const HASH_OF_NOTHING = createHash('sha256').digest('hex');
+
 /**
  * Reads entries `name:hash`; empty ones are passed over. A caller may have several keys, so that they can be changed
  * one after the other. What is wrong is told by its place alone: it could be a key.
@@ -119,6 +122,7 @@ function parse(entries: readonly { text: string; place: string }[], source: stri
       throw new ConfigError(`${place} must be name:hash, where the hash is 64 hexadecimal digits`);
     }
     const hash = digits.toLowerCase();
+    if (hash === HASH_OF_NOTHING) throw new ConfigError(`${place} has the hash of an empty text, which is no key`);
     const other = callers.get(hash) ?? caller;
     if (other !== caller) throw new ConfigError(`${place} gives ${caller} the key that ${other} has`);
     callers.set(hash, caller);

@@ -85,6 +85,12 @@ describe('keys that cannot be used at the start', () => {
     ['a name that cannot be a label', entry('an n', secret), 'API_KEYS: entry 1 must be name:hash'],
     ['two callers with one key', `${entry('ann', secret)},${entry('bob', secret)}`, 'gives bob the key that ann has'],
     ['nothing but commas', ' , ', 'API_KEYS has no key in it'],
+    ['no key behind the hash', entry('ann', ''), 'API_KEYS: entry 1 has the hash of an empty text, which is no key'],
+    [
+      'nor in capitals',
+      `${entry('bob', 'one')},ann:${hashOf('').toUpperCase()}`,
+      'API_KEYS: entry 2 has the hash of an',
+    ],
   ])('%s', async (_, API_KEYS, message) => {
     const refused = openKeys({ API_KEYS, API_KEYS_FILE: '' }, logger);
     await expect(refused).rejects.toThrow(ConfigError);
@@ -97,6 +103,7 @@ describe('keys that cannot be used at the start', () => {
   it.each([
     ['is empty', '# nobody yet\n', 'API_KEYS_FILE has no key in it'],
     ['is malformed', `\n\n${secret}\n`, 'API_KEYS_FILE: line 3 must be name:hash'],
+    ['has the hash of no key', `\n${entry('bob', '')}\n`, 'API_KEYS_FILE: line 2 has the hash of an empty text'],
   ])('a file that %s, whatever the variable has', async (_, content, message) => {
     const refused = openKeys({ API_KEYS: entry('ann', 'one'), API_KEYS_FILE: fileOf(content) }, logger);
     await expect(refused).rejects.toThrow(ConfigError);
