@@ -36,6 +36,8 @@ export function memoryStore(limit: number): CacheStore {
       reserve(lengthOf(pieces));
       return joined(pieces);
     },
+    trouble: () => undefined,
+    passedOver() {},
     stats: () => ({ ...count, failures: 0, entries: entries.size, bytes: entries.calculatedSize }),
     async close() {
       entries.clear();

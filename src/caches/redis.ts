@@ -41,12 +41,17 @@ export function redisStore(redis: Redis, { limit, callers }: RedisStoreOptions):
     return new CacheUnavailable(reason);
   }
 
+  function trouble(): string | undefined {
+    if (redis.status !== 'ready') return 'there is no connection';
+    if (isFailing && performance.now() < tryAt) return 'the server has failed a moment ago';
+    return undefined;
+  }
+
   async function call<T>(work: () => Promise<T>): Promise<T> {
-    const now = performance.now();
-    if (redis.status !== 'ready') throw unavailable('there is no connection');
-    if (isFailing && now < tryAt) throw unavailable('the server has failed a moment ago');
+    const reason = trouble();
+    if (reason !== undefined) throw unavailable(reason);
     if (calls >= callers) throw unavailable(`${calls} calls wait for the server already`);
-    tryAt = now + REST_MS;
+    tryAt = performance.now() + REST_MS;
     calls++;
     try {
       return await work();
@@ -98,6 +103,10 @@ export function redisStore(redis: Redis, { limit, callers }: RedisStoreOptions):
       if (found) count.hits++;
       else count.misses++;
       return found;
+    },
+    trouble,
+    passedOver() {
+      count.failures++;
     },
     stats: () => ({ ...count, evictions: undefined, entries: undefined, bytes: undefined }),
     async close() {
@@ -157,9 +166,14 @@ async function read(redis: Redis, key: string, length: number): Promise<Uint8Arr
 
 /** The results of several commands that were sent together. */
 async function all(sent: Promise<[error: Error | null, result: unknown][] | null>): Promise<unknown[]> {
-  const results = (await sent) ?? [];
+  const results = (await sent.catch(throwFirst)) ?? [];
   for (const [error] of results) if (error) throw error;
   return results.map(([, result]) => result);
+}
+
+/** Where a command is refused before all of them run, the last one says only that this was so. */
+function throwFirst(error: Error & { previousErrors?: readonly Error[] }): never {
+  throw error.previousErrors?.[0] ?? error;
 }
 
 function partsOf(pieces: readonly Uint8Array[]): Buffer[] {

@@ -15,6 +15,10 @@ export interface CacheStore {
    * @throws CacheUnavailable, CacheTooLarge
    */
   get(id: string, reserve: Reserve): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  /** Why nothing can be stored now, as far as is known without trying. */
+  trouble(): string | undefined;
+  /** Counts a put that was not tried, because of trouble. */
+  passedOver(): void;
   stats(): CacheStats;
   close(): Promise<void>;
 }
@@ -27,7 +31,7 @@ export interface CacheStats {
   readonly puts: number;
   readonly hits: number;
   readonly misses: number;
-  /** Puts and gets that failed because the store could not be reached in time. */
+  /** Puts and gets that failed because the store could not be reached in time or refused, or were not tried. */
   readonly failures: number;
   /** Gone to make room; this and the rest are undefined of a shared store, which tells them itself. */
   readonly evictions: number | undefined;
@@ -35,7 +39,7 @@ export interface CacheStats {
   readonly bytes: number | undefined;
 }
 
-/** The store cannot be reached, or not in time. */
+/** The store cannot be reached, or not in time, or refuses. */
 export class CacheUnavailable extends Error {
   override readonly name = 'CacheUnavailable';
 }

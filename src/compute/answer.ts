@@ -11,7 +11,16 @@ import { hasBatchAxis } from '../tensor/signature.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type Ledger, shortage } from './ledger.js';
 import { firstNonFinite, type NonFinite, refuseNonFinite } from './non-finite.js';
-import { MOST_READ, type Named, now, type Outcome, type Report, type Task, type Timings } from './outcome.js';
+import {
+  type LackCode,
+  MOST_READ,
+  type Named,
+  now,
+  type Outcome,
+  type Report,
+  type Task,
+  type Timings,
+} from './outcome.js';
 import type { Parameters } from './parameters.js';
 import {
   blockBounds,
@@ -98,7 +107,8 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large | Name
     stage = next;
   };
   const take = (bytes: number): void => {
-    if (ledger && !ledger.take(slot, bytes)) throw new Overloaded(bytes, ledger);
+    if (!ledger || ledger.take(slot, bytes)) return;
+    throw new Lack('overloaded', shortage(`the request needs ${bytes} bytes`, ledger));
   };
   const report = (): Report => ({ timings, dims, flops, weightsKnown: parameters?.hitRate });
 
@@ -121,6 +131,7 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large | Name
     const bytes = need.bytes + (bounds.length - 2) * need.bytesOfBlock;
     refuseTooLarge(bytes, task.workLimit);
     refuseTooLargeToStore(need, request);
+    if (storesCaches(values) && storage?.trouble !== undefined) throw new Lack('cache-unavailable', storage.trouble);
     take(body.length + bytes);
     if (isLarge(request, need)) {
       const pieces = piecesOf(request, need);
@@ -140,20 +151,20 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large | Name
     lap('encode');
     return { ...report(), ok: true, body: [text], ...(stored && { stored }) };
   } catch (error) {
-    if (!(error instanceof Refusal || error instanceof Overloaded)) throw error;
+    if (!(error instanceof Refusal || error instanceof Lack)) throw error;
     lap(stage);
     return { ...report(), ok: false, code: error.code, faults: error.faults };
   }
 }
 
-/** The memory that other requests have is missing. */
-class Overloaded extends Error {
-  readonly code = 'overloaded';
+/** The request is right, but cannot be served now. */
+class Lack extends Error {
+  readonly code: LackCode;
   readonly faults: readonly Fault[];
 
-  constructor(bytes: number, ledger: Ledger) {
-    const detail = shortage(`the request needs ${bytes} bytes`, ledger);
+  constructor(code: LackCode, detail: string) {
     super(detail);
+    this.code = code;
     this.faults = [{ pointer: '', detail }];
   }
 }

@@ -26,6 +26,8 @@ export interface Storage {
   readonly cache_expires_at: string;
   /** Bytes that they may have. */
   readonly limit: number;
+  /** Why they cannot be stored now. */
+  readonly trouble?: string | undefined;
 }
 
 /** A request that names stored caches, read as far as it goes without them. Its tensors lie in memory of their own. */
@@ -67,8 +69,11 @@ export type Outcome = Report &
         /** The caches, if they are to be stored. */
         readonly stored?: readonly Uint8Array<ArrayBuffer>[];
       }
-    | { readonly ok: false; readonly code: RefusalCode | 'overloaded'; readonly faults: readonly Fault[] }
+    | { readonly ok: false; readonly code: RefusalCode | LackCode; readonly faults: readonly Fault[] }
   );
+
+/** What is missing now, and may be there later: memory, or the store of caches. */
+export type LackCode = 'overloaded' | 'cache-unavailable';
 
 /** Bytes that reading takes for each byte of a body, at most: its copy, and a number of eight for two of text. */
 export const MOST_READ = 5;

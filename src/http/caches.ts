@@ -9,6 +9,8 @@ import { Problem } from './problems.js';
 export interface Caches {
   /** What the caches of a request would be stored as, if it asks for that. */
   storage(): Storage;
+  /** What a request is told that was not computed, as its caches could not have been stored for this reason. */
+  refused(trouble: string): Problem;
   /** @throws Problem cache-unavailable, work-too-large */
   keep(storage: Storage, pieces: readonly Uint8Array[]): Promise<void>;
   /** @throws Problem cache-not-found, cache-unavailable; and what `reserve` does */
@@ -18,7 +20,13 @@ export interface Caches {
 export function cachesIn(store: CacheStore, { CACHE_TTL }: Pick<Config, 'CACHE_TTL'>, log: FastifyBaseLogger): Caches {
   let isFailing = false;
 
-  /** A failure of the store is logged when it is the first one after a success. */
+  /** It is logged when it is the first one after a success. */
+  function unavailable(reason: string): Problem {
+    if (!isFailing) log.warn({ reason }, 'stored caches are unavailable');
+    isFailing = true;
+    return new Problem('cache-unavailable', 'the store of caches cannot be reached, or refuses; everything else works');
+  }
+
   async function reach<T>(work: Promise<T>): Promise<T> {
     try {
       const result = await work;
@@ -30,9 +38,7 @@ export function cachesIn(store: CacheStore, { CACHE_TTL }: Pick<Config, 'CACHE_T
         throw new Problem('work-too-large', detail);
       }
       if (!(error instanceof CacheUnavailable)) throw error;
-      if (!isFailing) log.warn({ reason: error.message }, 'stored caches are unavailable');
-      isFailing = true;
-      throw new Problem('cache-unavailable', 'the store of caches does not answer; everything else works');
+      throw unavailable(error.message);
     }
   }
 
@@ -43,7 +49,12 @@ export function cachesIn(store: CacheStore, { CACHE_TTL }: Pick<Config, 'CACHE_T
         cache_id: cacheId(expiresAt),
         cache_expires_at: new Date(expiresAt).toISOString(),
         limit: store.largest,
+        trouble: store.trouble(),
       };
+    },
+    refused(trouble) {
+      store.passedOver();
+      return unavailable(trouble);
     },
     keep({ cache_id, cache_expires_at }, pieces) {
       return reach(store.put(cache_id, pieces, Date.parse(cache_expires_at) - Date.now()));

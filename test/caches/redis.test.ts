@@ -141,7 +141,10 @@ describe('caches in Redis', () => {
     const fill = async () => {
       for (let i = 0; i < 40; i++) await store.put(idOf(), [new Uint8Array(MB)], LONG);
     };
-    await expect(fill()).rejects.toThrow(CacheUnavailable);
+    const refused = fill();
+    await expect(refused).rejects.toThrow(CacheUnavailable);
+    await expect(refused).rejects.toThrow(/^OOM /);
+    expect(store.trouble()).toBeUndefined(); // it has answered
     expect(await store.get(id, ignored)).toHaveLength(MB);
     await small.stop();
   });
@@ -179,10 +182,14 @@ describe('a Redis that is not there', () => {
     await expect(store.put(idOf(), [new Uint8Array(3)], LONG)).rejects.toThrow(CacheUnavailable);
     await expect(store.get(idOf(), ignored)).rejects.toThrow(CacheUnavailable);
     expect(performance.now() - start).toBeLessThan(1000);
+    expect(store.trouble()).toBe('there is no connection');
     await vi.waitFor(() => expect(log).toHaveLength(1), PATIENT);
     expect(store.stats().failures).toBe(2);
+    store.passedOver();
+    expect(store.stats().failures).toBe(3);
     const late = await startRedis(port);
     await isThere(store);
+    expect(store.trouble()).toBeUndefined();
     await store.put(idOf(), [new Uint8Array(3)], LONG);
     expect(JSON.stringify(log)).not.toContain('not-shown');
     await late.stop();
@@ -293,9 +300,13 @@ describe('a Redis that stalls', () => {
     await callFor(200);
     proxy.slow(3000);
     await callFor(200);
+    const troubles = new Set<string | undefined>();
+    const asking = setInterval(() => troubles.add(store.trouble()), 10);
     const before = times.length;
     times.splice(0);
     await callFor(200);
+    clearInterval(asking);
+    expect([...troubles]).toContain('the server has failed a moment ago');
     expect(before).toBeGreaterThan(0);
     expect(times.length).toBeGreaterThan(150);
     expect(times.filter((ms) => ms < 500).length).toBeGreaterThan(times.length / 2);

@@ -337,6 +337,7 @@ describe('stored caches in Redis', () => {
     for (const { status, json, headers } of [forward, backward]) {
       expect([status, json.code, headers.get('retry-after')]).toEqual([503, 'cache-unavailable', '1']);
       expect(JSON.stringify(json)).not.toMatch(/127\.0\.0\.1|ECONN|redis:/);
+      expect(json.detail).toBe('the store of caches cannot be reached, or refuses; everything else works');
     }
     expect((await post(url, 'rnnForward', inputs)).status).toBe(200);
     expect((await post(url, 'rnnBackward', { ...inputs, ...upstream })).status).toBe(200);
@@ -346,6 +347,39 @@ describe('stored caches in Redis', () => {
     for (const service of services) await works(service.url);
     expect((await back(url, 'rnn', id)).status).toBe(404); // it was killed, and wrote nothing down
     expect((await back(services[1].url, 'rnn', await stored(url, 'rnn'))).status).toBe(200);
+  });
+
+  it('are refused before anything is computed while it is gone, and counted; other requests do not notice', async () => {
+    const gone = await startRedis();
+    const service = await startService({ CACHE_URL: gone.url, WORKERS: '2' });
+    const failures = async () => {
+      const text = await (await fetch(`${service.url}/metrics`)).text();
+      return Number(/^unroll_cache_failures_total (\d+)/m.exec(text)?.[1]);
+    };
+    await works(service.url);
+    await gone.stop();
+    const before = await failures();
+    // The second is large: cut over the batch.
+    const dims = [DIMS, { n_x: 64, n_a: 128, n_y: 5, m: 41, T_x: 13, T_da: 11 }];
+    const bodies = dims.map((each) => requestFor('lstm', each).inputs);
+    for (const inputs of bodies) {
+      const refused = await post(service.url, 'lstmForward', { ...inputs, caches: 'stored' });
+      expect([refused.status, refused.json.code]).toEqual([503, 'cache-unavailable']);
+      expect(refused.json.errors).toEqual([]);
+      expect(refused.headers.get('server-timing')).toMatch(/decode;dur/);
+      expect(refused.headers.get('server-timing')).not.toMatch(/(compute|encode|store);dur/);
+      for (const caches of ['none', 'inline']) {
+        const answer = await post(service.url, 'lstmForward', { ...inputs, caches });
+        expect([answer.status, answer.headers.get('retry-after')]).toEqual([200, null]);
+        expect(answer.headers.get('server-timing')).toMatch(/compute;dur/);
+      }
+    }
+    expect((await failures()) - before).toBe(2);
+    // What is wrong with a request for good is told first.
+    const wrong = await post(service.url, 'lstmForward', { ...bodies[0], a0: [[1]], caches: 'stored' });
+    expect([wrong.status, wrong.json.code]).toEqual([422, 'shape-mismatch']);
+    expect((await failures()) - before).toBe(2);
+    await service.stop();
   });
 
   it('that stalls: requests that need it get 503 within the limit, and others are as quick as ever', async () => {
@@ -475,7 +509,11 @@ describe('stored caches in Redis', () => {
     const service = await start({ caches, workers: 1 });
     const { inputs } = requestFor('lstm', { n_x: 4, n_a: 64, n_y: 2, m: 64, T_x: 32, T_da: 1 });
     const ask = () => post(service.url, 'lstmForward', { ...inputs, caches: 'stored' });
+    await vi.waitFor(() => expect(caches.trouble()).toBeUndefined(), PATIENT);
     await vi.waitFor(async () => expect((await ask()).json.code).toBe('cache-unavailable'), PATIENT);
+    expect((await ask()).json.detail).toBe('the store of caches cannot be reached, or refuses; everything else works');
+    const reasons = service.log.filter(({ msg }) => msg === 'stored caches are unavailable');
+    expect(reasons).toMatchObject([{ reason: expect.stringMatching(/^OOM /) }]);
     expect((await post(service.url, 'lstmForward', inputs)).status).toBe(200);
     await service.stop();
     await small.stop();

@@ -39,7 +39,7 @@ export async function computeRoutes(
         const bytesOut = outcome.ok ? lengthOf(outcome.body) : 0;
         request.hold.become(bytesOut);
         reply.logged = { dims, flops, bytesIn, bytesOut };
-        if (!outcome.ok) throw new Problem(outcome.code, summary(outcome), outcome.faults);
+        if (!outcome.ok) throw problemOf(outcome, caches);
         request.whenOver(() => discard(outcome.body));
         // The answer tells the id: the caches must be there by then.
         if (storage && outcome.stored) {
@@ -98,9 +98,10 @@ async function run(
   }
 }
 
-function summary({ faults }: Outcome & { ok: false }): string {
-  const more = faults.length === 1 ? '' : '; errors lists all that was found';
-  return faults[0].detail + more;
+function problemOf({ code, faults }: Outcome & { ok: false }, caches: Caches): Problem {
+  const [{ detail }, ...more] = faults;
+  if (code === 'cache-unavailable') return caches.refused(detail);
+  return new Problem(code, more.length === 0 ? detail : `${detail}; errors lists all that was found`, faults);
 }
 
 /** Sizes and shapes, never numbers. */
