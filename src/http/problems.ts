@@ -49,8 +49,9 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
   },
   'invalid-request': {
     status: 400,
-    title: 'A member of the body is missing, unknown or wrong',
-    meaning: 'A member is missing, unknown, given twice, of the wrong type, or does not go with another one.',
+    title: 'A member of the body, or a header, is missing, unknown or wrong',
+    meaning:
+      'A member is missing, unknown, given twice, of the wrong type, or does not go with another one; or the header x-deadline-ms is not a whole number from 1 to DEADLINE_LIMIT.',
     operation: true,
   },
   unauthorized: {
@@ -169,7 +170,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     status: 503,
     title: 'Caches cannot be stored or found at the moment',
     meaning:
-      'The store that the instances share does not answer. Everything without stored caches works; try again after Retry-After seconds.',
+      'The store that the instances share does not answer in time, or refuses, as one that is full does. Everything without stored caches works; try again after Retry-After seconds.',
     retryAfter: 1,
     operation: true,
   },

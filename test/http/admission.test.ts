@@ -93,8 +93,9 @@ describe('a deadline', () => {
       await started({ workers: 1 });
       const answer = await post(quick, { 'x-deadline-ms': value });
       expect(answer.status).toBe(400);
-      const { code, detail } = (await answer.json()) as { code: string; detail: string };
+      const { code, title, detail } = (await answer.json()) as { code: string; title: string; detail: string };
       expect(code).toBe('invalid-request');
+      expect(title).toContain('or a header'); // it has no wrong member
       expect(detail).toBe(
         `x-deadline-ms is ${JSON.stringify(value)}, but must be a whole number of milliseconds from 1 to 600000`,
       );

@@ -68,9 +68,9 @@ describe('the OpenAPI document', () => {
       bearer: { type: 'http', scheme: 'bearer' },
       apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key' },
     });
-    for (const { path } of operations) {
-      expect(document.paths[path].post?.security).toEqual([{}, { bearer: [] }, { apiKey: [] }]);
-      expect(document.paths[path].post?.responses[401].headers).toHaveProperty('www-authenticate');
+    for (const spoken of [...operations.map(({ path }) => document.paths[path].post), document.paths['/metrics'].get]) {
+      expect(spoken?.security).toEqual([{}, { bearer: [] }, { apiKey: [] }]);
+      expect(spoken?.responses[401].headers).toHaveProperty('www-authenticate');
     }
   });
 

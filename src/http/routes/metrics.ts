@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
 import type { Metrics } from '../metrics.js';
+import { keyIfAsked, problemResponses } from '../openapi.js';
 
 /** For Prometheus. It waits for no worker. */
 export async function metricsRoutes(
@@ -14,11 +15,13 @@ export async function metricsRoutes(
         operationId: 'metrics',
         tags: ['Service'],
         summary: 'What the service counts and measures, for Prometheus',
+        security: keyIfAsked,
         response: {
           200: {
             description: 'the text format of Prometheus, version 0.0.4',
             content: { 'text/plain': { schema: Type.String() } },
           },
+          ...problemResponses(['unauthorized'], '/metrics'),
         },
       },
     },
