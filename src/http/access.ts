@@ -15,11 +15,18 @@ declare module 'fastify' {
   }
 }
 
-type AccessConfig = KeysConfig & Pick<Config, 'CORS_ORIGINS'>;
+type AccessConfig = KeysConfig & Pick<Config, 'CORS_ORIGINS' | 'TRUST_PROXY'>;
 
 /** Who may use the service, and from which pages. Asked before anything of a request is read but its headers. */
 export const accessPlugin = fp(
   async (app: FastifyInstance, { config, logger }: { config: AccessConfig; logger: Logger }) => {
+    if (config.TRUST_PROXY) {
+      app.addHook('onRequest', ({ raw: { headers } }, _reply, done) => {
+        const { [FORWARDED]: given } = headers;
+        if (given !== undefined) headers[FORWARDED] = addressesIn(String(given));
+        done();
+      });
+    }
     // Before the keys: a browser asks for leave without sending any.
     if (config.CORS_ORIGINS) await allowPages(app, config.CORS_ORIGINS);
 
@@ -103,6 +110,24 @@ async function allowPages(app: FastifyInstance, list: string): Promise<void> {
 
 function isOrigin(text: string): boolean {
   return URL.canParse(text) && new URL(text).origin === text;
+}
+
+const FORWARDED = 'x-forwarded-for';
+
+/**
+ * The header of proxies as Fastify takes it: without ports, which some gateways append, and without whatever stands before
+ * something that is no address, since nobody vouches for that. Where nothing is left, the peer's own address counts.
+ */
+function addressesIn(header: string): string {
+  const entries = header.split(',').filter((entry) => entry.trim() !== '');
+  const addresses = entries.map((entry) => addressOf(entry.trim()));
+  return addresses.slice(addresses.lastIndexOf(undefined) + 1).join(', ');
+}
+
+/** Of 192.0.2.1:4711, [2001:db8::1]:4711, or without a port; undefined: it is none. */
+function addressOf(text: string): string | undefined {
+  const address = text.replace(/^\[(.*)\](:\d+)?$/, '$1').replace(/^([\d.]+):\d+$/, '$1');
+  return isIP(address) === 0 ? undefined : address;
 }
 
 /**

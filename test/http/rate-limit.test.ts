@@ -107,6 +107,43 @@ describe('a limit', () => {
   });
 });
 
+describe('the address that a trusted proxy tells', () => {
+  const proxied = (url: string, list: string) => post(url, { 'x-forwarded-for': list });
+
+  it.each([
+    ['with ports', (i: number) => `9.9.9.9:${4001 + i}`],
+    ['with ports, of IPv6', (i: number) => `[2001:db8::1]:${4001 + i}`],
+    ['in brackets, and of one network', (i: number) => `[2001:db8::${i + 1}]`],
+    ['behind what a client says of itself', (i: number) => `10.0.0.${i}, garbage${i}, 9.9.9.9:${4001 + i}`],
+    ['through two proxies', (i: number) => `9.9.9.9:${4001 + i}, 127.0.0.9:${4001 + i}`],
+    ['with an end of its own', (i: number) => `9.9.9.9:${4001 + i}, `],
+  ])('%s, is one caller', async (_, list) => {
+    const { url } = await started({ RATE_LIMIT: 3, TRUST_PROXY: '127.0.0.0/8' });
+    const found: number[] = [];
+    for (let i = 0; i < 5; i++) found.push((await proxied(url, list(i))).status);
+    expect(found).toEqual([200, 200, 200, 429, 429]);
+    expect((await proxied(url, '198.51.100.7')).status).toBe(200);
+  });
+
+  it.each([
+    ['garbage'],
+    ['unknown'],
+    ['9.9.9.9, garbage'],
+    ['9.9.9.9:port'],
+    ['9.9.9.999:80'],
+    ['[9.9.9.9'],
+    ['1:2:3'],
+    ['example.org:80'],
+    [' , '],
+    ['0x9.9.9.9'],
+  ])('which is none, %j, is its own', async (list) => {
+    const { url, log } = await started({ RATE_LIMIT: 1, TRUST_PROXY: '127.0.0.0/8' });
+    expect((await post(url)).status).toBe(200); // the peer
+    expect((await proxied(url, list)).status).toBe(429);
+    await vi.waitFor(() => expect(log.at(-1)).toMatchObject({ status: 429, address: '127.0.0.1' }));
+  });
+});
+
 describe('a limit of several instances', { timeout: 120_000 }, () => {
   async function server(port?: number): Promise<RedisServer> {
     const redis = await startRedis(port);
