@@ -492,6 +492,37 @@ describe('stored caches in Redis', () => {
     await server.stop();
   });
 
+  it('needs the commands that the README names, and no others', async () => {
+    const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+    const [, rights] = /^ACL SETUSER unroll (.*)$/m.exec(readme) ?? ['', ''];
+    const server = await startRedis(undefined, ['--maxmemory', '30mb', '--maxmemory-policy', 'noeviction']);
+    const owner = connectRedis(server.url, pino({ level: 'silent' }));
+    await vi.waitFor(() => owner.call('ACL', 'SETUSER', 'unroll', ...rights.split(' ')), PATIENT);
+    await owner.config('RESETSTAT');
+
+    const CACHE_URL = `${server.url.replace('//', '//unroll:password@')}/2`;
+    const service = await startService({ CACHE_URL, WORKERS: '1', RATE_LIMIT: '1000' });
+    await works(service.url);
+    expect((await back(service.url, 'rnn', await stored(service.url, 'rnn'))).status).toBe(200);
+    const store = redisStore(connectRedis(CACHE_URL, pino({ level: 'silent' })), { limit: 2 ** 26, callers: 9 });
+    const id = cacheId(Date.now() + 60_000);
+    await vi.waitFor(() => store.put(id, [new Uint8Array(9 * MB)], 60_000), PATIENT);
+    expect(await store.get(id, () => {})).toHaveLength(9 * MB);
+    await expect(store.put(cacheId(Date.now() + 60_000), [new Uint8Array(50 * MB)], 60_000)).rejects.toThrow(/^OOM /);
+    const used = async () =>
+      [...(await owner.info('commandstats')).matchAll(/^cmdstat_([\w|]+)/gm)].map(([, name]) => name);
+    await vi.waitFor(async () => expect(await used()).toContain('unlink'), PATIENT);
+    const allowed = [...rights.matchAll(/\+(\w+)/g)].map(([, name]) => name);
+    expect((await used()).filter((name) => !['hello', 'config|resetstat'].includes(name)).sort()).toEqual(
+      allowed.sort(),
+    );
+    expect(await owner.call('ACL', 'LOG')).toEqual([]);
+    owner.disconnect();
+    await store.close();
+    await service.stop();
+    await server.stop();
+  });
+
   it('does not have to be there when the service starts, and one that is not drains all the same', async () => {
     const gone = await startRedis();
     await gone.stop();
