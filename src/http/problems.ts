@@ -162,7 +162,8 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
   draining: {
     status: 503,
     title: 'The service is stopping',
-    meaning: 'This instance finishes what it has begun and takes nothing new. Another one can, or this one later.',
+    meaning:
+      'This instance takes nothing new, and finishes what it has begun if there is time. Another one can, or this one later.',
     retryAfter: 1,
     operation: true,
   },
