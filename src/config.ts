@@ -166,7 +166,8 @@ export const configSchema = Type.Object({
   }),
   OTEL_EXPORTER_OTLP_PROTOCOL: Type.String({
     default: '',
-    description: '`http/json`, if it is set where requests are traced: traces are sent in no other way.',
+    description:
+      '`http/json` or `http/protobuf`, if it is set where requests are traced: they are sent as JSON all the same, which collectors take at the same address.',
   }),
   OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: Type.String({
     default: '',
@@ -270,7 +271,7 @@ function refuseOddTracing(config: Config): void {
   if (!['', 'otlp'].includes(config.OTEL_TRACES_EXPORTER)) refuse('OTEL_TRACES_EXPORTER', 'must be otlp or none');
   const ofTraces = config.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL !== '';
   const name = ofTraces ? 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL' : 'OTEL_EXPORTER_OTLP_PROTOCOL';
-  if (!['', 'http/json'].includes(config[name])) refuse(name, 'traces are sent in http/json only');
+  if (!['', 'http/json', 'http/protobuf'].includes(config[name])) refuse(name, 'traces are sent over HTTP only');
 }
 
 function check(given: Readonly<Record<string, string | undefined>>): Config {

@@ -103,6 +103,7 @@ describe('traces', () => {
     [{ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_EXPORTER: 'none' }, false],
     [{ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_EXPORTER: 'otlp' }, true],
     [{ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' }, true],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf' }, true],
     // What does not matter, as nothing is traced, stops nothing.
     [{ OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' }, false],
     [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'grpc:4317', OTEL_SDK_DISABLED: 'true' }, false],
@@ -120,11 +121,11 @@ describe('traces', () => {
     [{ OTEL_TRACES_EXPORTER: 'jaeger' }, 'OTEL_TRACES_EXPORTER is "jaeger", but must be otlp or none'],
     [
       { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
-      'OTEL_EXPORTER_OTLP_PROTOCOL is "grpc", but traces are sent in http/json only',
+      'OTEL_EXPORTER_OTLP_PROTOCOL is "grpc", but traces are sent over HTTP only',
     ],
     [
-      { OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json', OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/protobuf' },
-      'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL is "http/protobuf", but traces are sent in http/json only',
+      { OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json', OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'grpc' },
+      'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL is "grpc", but traces are sent over HTTP only',
     ],
   ])('%j is refused in one line', (environment, message) => {
     expect(() => loadConfig({ OTEL_EXPORTER_OTLP_ENDPOINT, ...environment })).toThrow(new ConfigError(message));
