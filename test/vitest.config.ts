@@ -2,8 +2,12 @@ import { configDefaults, defineConfig } from 'vitest/config';
 
 const NODE = Number.parseInt(process.versions.node, 10);
 
-/** What computes and compares: these files run beside each other. The rest may measure how fast the service answers. */
-const TOGETHER = ['test/{docker,engine,kernels,operations,tensor}/**/*.test.ts'];
+/** What measures how fast the service answers, or needs both processors, runs one file after the other. */
+const ALONE = [
+  'test/{main,rolling}.test.ts',
+  'test/compute/{faults,pool}.test.ts',
+  'test/http/{admission,caches,fuzz,metrics,pipelining,service}.test.ts',
+];
 
 export default defineConfig({
   test: {
@@ -13,16 +17,19 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
-      { extends: true, test: { name: 'together', include: TOGETHER, sequence: { groupOrder: 0 } } },
       {
         extends: true,
         test: {
-          name: 'alone',
+          name: 'together',
           include: ['test/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, ...TOGETHER],
-          fileParallelism: false,
-          sequence: { groupOrder: 1 },
+          exclude: [...configDefaults.exclude, ...ALONE],
+          maxWorkers: '100%', // by default one processor is left idle
+          sequence: { groupOrder: 0 },
         },
+      },
+      {
+        extends: true,
+        test: { name: 'alone', include: ALONE, fileParallelism: false, sequence: { groupOrder: 1 } },
       },
     ],
   },

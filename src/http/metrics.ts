@@ -6,6 +6,7 @@ import type { Pool, PoolStats } from '../compute/pool.js';
 import { usableMemory } from '../memory.js';
 import { operations } from '../operations/operations.js';
 import { type Observations, observations, observe, registerHistogram } from './histogram.js';
+import { operationOf } from './openapi.js';
 import { type ProblemCode, problemKinds } from './problems.js';
 import { VERSION } from './version.js';
 
@@ -75,7 +76,7 @@ export function createMetrics({ pool, queueLimit, isReady, caches }: MetricsOpti
   const all = [...meters.values()];
   const computing = operations.map(({ id }) => meters.get(id) as Meter);
   const none = meters.get(NONE) as Meter;
-  const meterFor = (request: FastifyRequest) => meters.get(operationOf(request)) ?? none;
+  const meterFor = (request: FastifyRequest) => meters.get(labelOf(request)) ?? none;
   let weightsKnown = 0;
 
   const counter = (name: string, help: string, labelNames: string[], counts: () => Iterable<Count>) =>
@@ -200,10 +201,8 @@ export function createMetrics({ pool, queueLimit, isReady, caches }: MetricsOpti
   };
 }
 
-/** What is read of what the log says. */
-function operationOf({ routeOptions: { config, schema, url } }: FastifyRequest): string {
-  if (config.computes) return (schema as { operationId: string }).operationId;
-  return url === undefined ? NONE : OTHER;
+function labelOf(request: FastifyRequest): string {
+  return operationOf(request) ?? (request.routeOptions.url === undefined ? NONE : OTHER);
 }
 
 function count({ answers, seconds: { labels } }: Meter, kind: Kind): void {
