@@ -229,7 +229,7 @@ describe('the process', () => {
   });
 
   it('tells the clients of what does not finish within DRAIN_LIMIT', async () => {
-    const { url, pid, stop } = await started({ WORKERS: '1', DRAIN_LIMIT: '3000' });
+    const { url, pid, stop } = await started({ WORKERS: '1', DRAIN_LIMIT: '6000' });
     const asked = [1, 2].map(() => post(url, lstmForward(1, 300, 1, 100_000)));
     await sleep(1000);
     process.kill(pid, 'SIGTERM');
@@ -254,10 +254,10 @@ describe('the process', () => {
   });
 
   it('SIGTERM: what came on one connection, one behind the other, is answered, and the last answer closes it', async () => {
-    const { url, pid, stop } = await started({ WORKERS: '1', DRAIN_GRACE: '3000' });
+    const { url, pid, stop } = await started({ WORKERS: '1', DRAIN_GRACE: '8000' });
     const socket = await connected(url);
     const text = textOf(socket);
-    const bodies = [lstmForward(16, 128, 32, 64), ...[1, 2, 3].map(() => lstmForward(1, 1, 1, 1))];
+    const bodies = [lstmForward(1, 300, 1, 10_000), ...[1, 2, 3].map(() => lstmForward(1, 1, 1, 1))];
     for (const body of bodies) {
       const head = `host: a\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
       socket.write(`POST /v1/lstm/forward HTTP/1.1\r\n${head}\r\n\r\n${body}`);
