@@ -86,7 +86,7 @@ export const lifecyclePlugin = fp(
       else act();
     });
     app.server.on('connection', (socket: Socket) => {
-      // In Node 20 an answer that waits behind another one is not told of the end.
+      // Of a client that leaves before it has its answer.
       socket.once('close', () => {
         kept.delete(socket);
         for (const request of begun()) if (request.raw.socket === socket) forget(request);

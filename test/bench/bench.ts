@@ -1,8 +1,10 @@
 /** npm run bench: how fast is it, and how large? See HELP. */
+
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { TIERS } from '../../src/kernels/kernels.js';
+import { argumentsOr } from '../arguments.js';
 import { builds } from './builds.js';
 import { codec } from './codec.js';
 import { engine } from './engine.js';
@@ -134,11 +136,4 @@ function describe(size: string): string {
   return `${size}: n_x ${n_x}, n_a ${n_a}, n_y ${n_y}, m ${m}, T_x ${T_x}`;
 }
 
-let asked: Arguments;
-try {
-  asked = readArguments();
-} catch (error) {
-  console.error(`${(error as Error).message}\n\n${HELP}`);
-  process.exit(1);
-}
-await bench(asked);
+await bench(argumentsOr(HELP, readArguments));

@@ -1,5 +1,7 @@
 /** npm run chaos: what goes wrong in production, on purpose. See HELP. */
+
 import { parseArgs } from 'node:util';
+import { argumentsOr } from '../arguments.js';
 import { print } from './report.js';
 import type { Scenario } from './scenario.js';
 import { aborts } from './scenarios/aborts.js';
@@ -62,11 +64,4 @@ async function chaos({ names, times, seed, short }: ReturnType<typeof readArgume
   return kept;
 }
 
-let asked: ReturnType<typeof readArguments>;
-try {
-  asked = readArguments();
-} catch (error) {
-  console.error(`${(error as Error).message}\n\n${HELP}`);
-  process.exit(1);
-}
-process.exit((await chaos(asked)) ? 0 : 1);
+process.exit((await chaos(argumentsOr(HELP, readArguments))) ? 0 : 1);

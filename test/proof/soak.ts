@@ -1,5 +1,7 @@
 /** npm run soak: more work than the machine can do, for a time. See HELP. */
+
 import { parseArgs } from 'node:util';
+import { argumentsOr } from '../arguments.js';
 import { quantile, rounded } from '../bench/statistics.js';
 import { startService } from '../service.js';
 import { type Loader, startLoader } from './load.js';
@@ -123,11 +125,4 @@ async function mixed(loader: Loader, { requests = 0, seed }: Arguments): Promise
   return { figures: figuresOf(tally), findings: [...findingsOf(tally), ...untouched(tally)] };
 }
 
-let asked: Arguments;
-try {
-  asked = readArguments();
-} catch (error) {
-  console.error(`${(error as Error).message}\n\n${HELP}`);
-  process.exit(1);
-}
-process.exit((await soak(asked)) ? 0 : 1);
+process.exit((await soak(argumentsOr(HELP, readArguments))) ? 0 : 1);
