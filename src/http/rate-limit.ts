@@ -1,8 +1,9 @@
-import rateLimit, { normalizeIP, type RateLimitPluginOptions } from '@fastify/rate-limit';
+import rateLimit, { type RateLimitPluginOptions } from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
+import { callerOf } from './caller.js';
 import { Problem } from './problems.js';
 
 export interface LimitsOptions {
@@ -26,7 +27,7 @@ const REST_MS = 1000;
 export const rateLimitPlugin = fp(
   async (app: FastifyInstance, { limit, redis, logger }: LimitsOptions) => {
     if (limit === 0) return;
-    const options = { global: false, max: limit, timeWindow: MINUTE_MS, keyGenerator: countedAs };
+    const options = { global: false, max: limit, timeWindow: MINUTE_MS, keyGenerator: callerOf };
     const alone = await counter(app, { ...options, cache: CALLERS });
     const count = redis
       ? together(await counter(app, { ...options, redis, nameSpace: 'unroll:rate:' }), alone, redis, logger)
@@ -50,12 +51,6 @@ async function counter(app: FastifyInstance, options: RateLimitPluginOptions): P
     made.push(scope.createRateLimit());
   });
   return made[0];
-}
-
-/** The caller, or the address; of IPv6 the network, since a client has a whole one to choose from. */
-function countedAs({ caller, ip }: FastifyRequest): string {
-  // A client that has gone already has no address any more, whatever the type says.
-  return caller === undefined ? `address:${normalizeIP(ip ?? 'gone')}` : `key:${caller}`;
 }
 
 /**
