@@ -1,4 +1,4 @@
-# docker build --tag unroll . && docker run --rm --publish 3000:3000 --read-only --cap-drop ALL --stop-timeout 30 unroll
+# docker build --tag unroll . && docker run --rm --publish 3000:3000 --read-only --cap-drop ALL --stop-timeout 75 unroll
 ARG NODE_IMAGE=node:26-bookworm-slim
 
 # Both installs depend on the two package files alone, so they stay cached while only the source changes.

@@ -95,10 +95,11 @@ export const configSchema = Type.Object({
       'Milliseconds after SIGTERM in which everything is still accepted while `/health/ready` answers 503 already, so that balancers notice in time; part of DRAIN_LIMIT.',
   }),
   DRAIN_LIMIT: Type.Integer({
-    default: 25_000,
+    default: 68_000,
     minimum: 0,
     maximum: 2 ** 31 - 1,
-    description: 'Milliseconds after SIGTERM or SIGINT for what runs to finish; then the process exits with 1.',
+    description:
+      'Milliseconds after SIGTERM or SIGINT for what runs to finish; then the process exits with 1. If it is not set, it is `DRAIN_GRACE` + `DEADLINE` + 5000, so that a stop gives nothing up.',
   }),
   CACHE_LIMIT: Type.Integer({
     default: 256 * 1024 * 1024,
@@ -182,6 +183,10 @@ export const configSchema = Type.Object({
 
 export type Config = Static<typeof configSchema>;
 
+/** Answers that are ready at their deadline have so long to reach their clients when the process stops. */
+const LAST_ANSWERS_MS = 5000;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** A setting that cannot be used; the message is one line for the person who set it. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
@@ -200,6 +205,9 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
   const config = check(given);
   if (given.DEADLINE === undefined) config.DEADLINE = Math.min(config.DEADLINE, config.DEADLINE_LIMIT);
   refuseAbove(config, 'DEADLINE', 'DEADLINE_LIMIT');
+  if (given.DRAIN_LIMIT === undefined) {
+    config.DRAIN_LIMIT = Math.min(config.DRAIN_GRACE + config.DEADLINE + LAST_ANSWERS_MS, LONGEST_TIMER_MS);
+  }
   refuseAbove(config, 'DRAIN_GRACE', 'DRAIN_LIMIT');
   if (config.CACHE_URL !== '' && !isRedisUrl(config.CACHE_URL)) {
     throw new ConfigError(
@@ -208,6 +216,11 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
   }
   refuseOddTracing(config);
   return config;
+}
+
+/** Can every request that has come before the process stops taking new ones use its whole DEADLINE? */
+export function finishesAll({ DRAIN_LIMIT, DRAIN_GRACE, DEADLINE }: Config): boolean {
+  return DRAIN_LIMIT - DRAIN_GRACE > DEADLINE;
 }
 
 /** Are requests traced? */

@@ -22,7 +22,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 const FLUSH_MS = 3000;
 
 async function main(): Promise<void> {
-  const [{ pino }, { createPool }, { ConfigError, isTraced, loadConfig }] = await Promise.all([
+  const [{ pino }, { createPool }, { ConfigError, finishesAll, isTraced, loadConfig }] = await Promise.all([
     import('pino'),
     import('./compute/pool.js'),
     import('./config.js'),
@@ -32,6 +32,13 @@ async function main(): Promise<void> {
   const log = pino.destination({ minLength: 4096, periodicFlush: 100 });
   process.on('exit', () => log.flushSync());
   const logger: Logger = pino({ level: config.LOG_LEVEL }, log);
+  if (!finishesAll(config)) {
+    const { DRAIN_LIMIT, DRAIN_GRACE, DEADLINE } = config;
+    logger.warn(
+      { DRAIN_LIMIT, DRAIN_GRACE, DEADLINE },
+      'DEADLINE is not below DRAIN_LIMIT - DRAIN_GRACE: a stop gives up requests that take longer than that',
+    );
+  }
   // The workers start while this thread loads the rest.
   const starting = createPool(
     {

@@ -1,6 +1,6 @@
 import Type from 'typebox';
 import { describe, expect, it } from 'vitest';
-import { ConfigError, configSchema, isTraced, loadConfig } from '../src/config.js';
+import { ConfigError, configSchema, finishesAll, isTraced, loadConfig } from '../src/config.js';
 
 describe('configuration', () => {
   it('has a default for everything, and an empty variable is one that is not set', () => {
@@ -47,6 +47,36 @@ describe('configuration', () => {
     expect(loadConfig({ DEADLINE_LIMIT: '5' })).toMatchObject({ DEADLINE: 5, DEADLINE_LIMIT: 5 });
     expect(loadConfig({ DEADLINE_LIMIT: '70000' })).toMatchObject({ DEADLINE: 60_000, DEADLINE_LIMIT: 70_000 });
     expect(loadConfig({ DEADLINE: '7', DEADLINE_LIMIT: '7' })).toMatchObject({ DEADLINE: 7 });
+  });
+});
+
+describe('DRAIN_LIMIT', () => {
+  it.each([
+    {},
+    { DEADLINE: '600000' },
+    { DRAIN_GRACE: '100000' },
+    { DEADLINE_LIMIT: '5' },
+    { DEADLINE: '1', DRAIN_GRACE: '0' },
+  ])('is enough by default for what %j allows', (environment) => {
+    const config = loadConfig(environment);
+    expect(config.DRAIN_LIMIT).toBe(config.DRAIN_GRACE + config.DEADLINE + 5000);
+    expect(finishesAll(config)).toBe(true);
+  });
+
+  it('is never longer than a timer can be', () => {
+    const longest = 2 ** 31 - 1;
+    const environment = { DEADLINE: String(longest), DEADLINE_LIMIT: String(longest) };
+    expect(loadConfig(environment).DRAIN_LIMIT).toBe(longest);
+  });
+
+  it.each([
+    [{ DRAIN_LIMIT: '25000' }, false],
+    [{ DRAIN_LIMIT: '63000' }, false],
+    [{ DRAIN_LIMIT: '63001' }, true],
+    [{ DRAIN_LIMIT: '25000', DEADLINE: '20000' }, true],
+    [{ DRAIN_LIMIT: '25000', DEADLINE_LIMIT: '20000', DRAIN_GRACE: '5000' }, false],
+  ])('%j leaves every request its deadline: %s', (environment, isEnough) => {
+    expect(finishesAll(loadConfig(environment))).toBe(isEnough);
   });
 });
 

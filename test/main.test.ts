@@ -381,6 +381,28 @@ describe('the process', () => {
     expect(text).not.toContain('0.1234567');
   });
 
+  it.each([
+    [{}, 0],
+    [{ DRAIN_LIMIT: '25000', DRAIN_GRACE: '3000', DEADLINE: '21999' }, 0],
+    [{ DRAIN_LIMIT: '25000', DRAIN_GRACE: '3000', DEADLINE: '22000' }, 1],
+  ])('says at the start what a stop gives up, if it does: %j', async (env, lines) => {
+    const child = spawn(process.execPath, [MAIN], {
+      env: { ...process.env, PORT: '0', WORKERS: '1', ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let text = '';
+    child.stdout.on('data', (chunk) => (text += chunk));
+    const closed = once(child, 'close');
+    while (!text.includes('listening')) await sleep(20);
+    child.kill('SIGINT');
+    await closed;
+    const found = text.split('\n').filter((line) => line.includes('a stop gives up'));
+    expect(found).toHaveLength(lines);
+    for (const line of found) {
+      expect(JSON.parse(line)).toMatchObject({ level: 40, DRAIN_LIMIT: 25000, DRAIN_GRACE: 3000, DEADLINE: 22000 });
+    }
+  });
+
   it('answers /health/live within 50 ms (p99) while requests of 30 MB compute', async () => {
     const { url } = await started();
     const [n_x, n_a, m, T_x] = [96, 16, 64, 256];

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { configSchema, loadConfig } from '../../src/config.js';
+import { configSchema, finishesAll, loadConfig } from '../../src/config.js';
 import { bytes, imageEnvironment, mostMemory, pathOf, read } from './files.js';
 
 const FILE = 'docker/compose.yaml';
@@ -44,7 +44,7 @@ describe('the compose file', () => {
   it('follows the Compose Specification', () => expect(lint(read(FILE))).toBe(''));
 
   it.each([
-    ['stop_grace_period: 30s', 'stop_grace_perod: 30s'],
+    ['stop_grace_period: 73s', 'stop_grace_perod: 73s'],
     ['cap_drop: [ALL]', 'cap_drop: ALL'],
     ['condition: service_healthy', 'condition: service_is_healthy'],
     ['cpus: "2"', 'cpu: "2"'],
@@ -96,7 +96,10 @@ describe('the compose file', () => {
   it.each(instances)('%s has settings of the service, and room and time for what they allow', (_, service) => {
     const { environment = {}, stop_grace_period, deploy } = service;
     for (const name of Object.keys(environment)) expect(Object.keys(configSchema.properties)).toContain(name);
-    const { BODY_LIMIT, WORK_LIMIT, CACHE_LIMIT, DRAIN_LIMIT } = loadConfig(environment);
+    const config = loadConfig(environment);
+    const { BODY_LIMIT, WORK_LIMIT, CACHE_LIMIT, DRAIN_LIMIT } = config;
+    expect(finishesAll(config)).toBe(true);
+    expect(services.balancer.stop_grace_period).toBe(stop_grace_period);
     expect(stop_grace_period).toBe(`${DRAIN_LIMIT / 1000 + 5}s`);
     const { memory, cpus } = deploy.resources.limits;
     expect(2 * BODY_LIMIT + WORK_LIMIT).toBeLessThanOrEqual(bytes(memory) / 2);
