@@ -96,6 +96,7 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large | Name
   const operation = operationCalled(task.operation);
   const before = resumed?.named.timings;
   const timings: Timings = { ...before, queue: (before?.queue ?? 0) + now() - task.handedOver };
+  const look = parameters?.look();
   let dims: Dims = {};
   let flops: number | undefined;
   let start = now();
@@ -116,14 +117,19 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large | Name
     if (!resumed) take(MOST_READ * body.length);
     const values = resumed
       ? withCaches(operation, resumed.named.values, resumed.caches)
-      : readJson(body, operation.request, codec, parameters);
+      : readJson(body, operation.request, codec, look);
     const cacheId = namedCaches(values);
     if (cacheId !== undefined) {
       lap('compute');
       return { cacheId, values: inOwnMemory(values), timings };
     }
     if (storesCaches(values) && !storage) throw new Error('caches are to be stored, but there is no store');
-    const { request, need } = examine(kernels, operation, values, storage);
+    const examined = examine(kernels, operation, values, storage);
+    const { request, need } = examined;
+    const accept = () => {
+      examined.accept();
+      look?.accept(request.dtype);
+    };
     dims = request.dims;
     flops = operation.flops(dims);
     refuseTooMuchWork(flops, task.flopsLimit);
@@ -134,6 +140,7 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large | Name
     if (storesCaches(values) && storage?.trouble !== undefined) throw new Lack('cache-unavailable', storage.trouble);
     take(body.length + bytes);
     if (isLarge(request, need)) {
+      accept();
       const pieces = piecesOf(request, need);
       const blocks = blockTasks(request, bounds, cutsIn(pieces));
       lap('compute');
@@ -144,6 +151,7 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large | Name
 
     operation.run(kernels[request.dtype], workspace.request, workspace.answer, workspace.scratch);
     refuseNonFinite(firstNonFinite(workspace.computed, operation.time));
+    accept();
     lap('encode');
 
     const text = writeSegments(textSegments(request, workspace.tensors), codec);

@@ -19,11 +19,24 @@ const MOST_ALIKE = 8;
 const ENTRY_BYTES = 1024;
 const TENSOR_BYTES = 1024;
 
+/** The known weights as one request sees them. */
+export interface Look extends KnownGroups {
+  /** The request, which has this type of numbers, is right and is served: only now is anything counted or kept. */
+  accept(dtype: Dtype): void;
+}
+
+/** Weights that were read and may be kept. */
+interface Offer {
+  readonly group: GroupMember;
+  readonly text: Buffer;
+  readonly values: Values;
+}
+
 /**
  * The weights that callers send again and again, already read. They are known by every byte of their text, so there is
- * no hash that could be wrong; what is used least recently goes first.
+ * no hash that could be wrong; what is used least recently goes first. A request that is refused changes nothing here.
  */
-export class Parameters implements KnownGroups {
+export class Parameters {
   readonly #limit: number;
   readonly #kernels: Build;
   readonly #entries = new Set<Entry>(); // the one used last comes last
@@ -41,40 +54,63 @@ export class Parameters implements KnownGroups {
     this.#kernels = kernels;
   }
 
-  /** Of all groups of weights that were looked for, the share that was found. */
+  /** Of all groups of weights that were looked for by requests that were served, the share that was found. */
   get hitRate(): number {
     return this.#lookups === 0 ? 0 : this.#hits / this.#lookups;
   }
 
-  find(group: GroupMember, dtype: Dtype, body: Buffer, at: number): { values: Values; end: number } | undefined {
-    if (!holdsWeights(group)) return undefined;
-    this.#lookups++;
-    const alike = this.#alike.get(keyOf(group, dtype, body, at)) ?? [];
-    for (const [i, entry] of alike.entries()) {
-      const { text, values } = entry;
-      const end = at + text.length;
-      if (end > body.length || body.compare(text, 0, text.length, at, end) !== 0) continue;
-      this.#hits++;
-      this.#entries.delete(entry);
-      this.#entries.add(entry);
-      alike.push(...alike.splice(i, 1));
-      return { values, end };
-    }
-    return undefined;
+  /** Begins with a request. What it offers is kept as copies, which take the place of what was read when it is accepted. */
+  look(): Look {
+    // A body can be read twice, as one type of numbers and then as the other one.
+    const found: Record<Dtype, Entry[]> = { float64: [], float32: [] };
+    const offers: Record<Dtype, Offer[]> = { float64: [], float32: [] };
+    return {
+      find: (group, dtype, body, at) => {
+        const entry = holdsWeights(group) ? this.#find(group, dtype, body, at) : undefined;
+        if (!entry) return undefined;
+        found[dtype].push(entry);
+        return { values: entry.values, end: at + entry.text.length };
+      },
+      offer: (group, dtype, text, values) => {
+        if (holdsWeights(group)) offers[dtype].push({ group, text, values });
+      },
+      accept: (dtype) => {
+        this.#lookups += found[dtype].length + offers[dtype].length;
+        this.#hits += found[dtype].length;
+        for (const entry of found[dtype]) this.#touch(entry);
+        for (const offer of offers[dtype]) this.#keep(offer, dtype);
+      },
+    };
   }
 
-  keep(group: GroupMember, dtype: Dtype, body: Buffer, at: number, end: number, values: Values): Values {
-    if (!holdsWeights(group)) return values;
-    const bytes = ENTRY_BYTES + end - at + this.#bytesOf(group, values);
-    if (end - at < KEY_BYTES || bytes > this.#limit) return values;
+  #find(group: GroupMember, dtype: Dtype, body: Buffer, at: number): Entry | undefined {
+    return this.#alike.get(keyOf(group, dtype, body, at))?.find(({ text }) => {
+      const end = at + text.length;
+      return end <= body.length && body.compare(text, 0, text.length, at, end) === 0;
+    });
+  }
 
-    const copies = Object.fromEntries(Object.entries(values).map(([name, tensor]) => [name, copyOf(tensor as Tensor)]));
-    const key = keyOf(group, dtype, body, at);
+  #touch(entry: Entry): void {
+    this.#entries.delete(entry);
+    this.#entries.add(entry);
+    const alike = this.#alike.get(entry.key) ?? [];
+    alike.push(...alike.splice(alike.indexOf(entry), 1));
+  }
+
+  #keep({ group, text, values }: Offer, dtype: Dtype): void {
+    const bytes = ENTRY_BYTES + text.length + this.#bytesOf(group, values);
+    if (!Number.isSafeInteger(bytes)) throw new Error(`weights of ${bytes} bytes were accepted`);
+    if (text.length < KEY_BYTES || bytes > this.#limit) return;
+
+    for (const [name, tensor] of Object.entries(values)) {
+      Object.assign(values, { [name]: { ...(tensor as Tensor), data: (tensor as Tensor).data.slice() } });
+    }
+    const key = keyOf(group, dtype, text);
     const alike = this.#alike.get(key) ?? [];
     this.#alike.set(key, alike);
-    const text = Buffer.allocUnsafeSlow(end - at);
-    body.copy(text, 0, at, end);
-    const entry = { key, text, values: copies, bytes };
+    const ownText = Buffer.allocUnsafeSlow(text.length);
+    text.copy(ownText);
+    const entry = { key, text: ownText, values, bytes };
     alike.push(entry);
     this.#entries.add(entry);
     this.#bytes += bytes;
@@ -83,7 +119,6 @@ export class Parameters implements KnownGroups {
       if (this.#bytes <= this.#limit) break;
       this.#forget(oldest);
     }
-    return copies;
   }
 
   #bytesOf({ members }: GroupMember, values: Values): number {
@@ -110,10 +145,6 @@ function holdsWeights({ members }: GroupMember): boolean {
   return Object.values(members).every((member) => member.kind === 'tensor' && !hasBatchAxis(member));
 }
 
-function keyOf({ name }: GroupMember, dtype: Dtype, body: Buffer, at: number): string {
-  return `${name} ${dtype} ${body.toString('latin1', at, at + KEY_BYTES)}`;
-}
-
-function copyOf(tensor: Tensor): Tensor {
-  return { ...tensor, data: tensor.data.slice() };
+function keyOf({ name }: GroupMember, dtype: Dtype, text: Buffer, at = 0): string {
+  return `${name} ${dtype} ${text.toString('latin1', at, at + KEY_BYTES)}`;
 }

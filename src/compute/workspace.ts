@@ -71,7 +71,15 @@ export interface Need {
   readonly bytesOfBlock: number;
 }
 
-/** Needs of requests seen before: most callers send the same shapes again and again. */
+/** A request that can be computed, where it may take what it needs. */
+export interface Examined {
+  readonly request: Request;
+  readonly need: Need;
+  /** The request is served: what was found out is kept for others with the same shapes. */
+  accept(): void;
+}
+
+/** Needs of requests that were served: most callers send the same shapes again and again. */
 const known = new WeakMap<Build, Map<string, { readonly dims: Dims; readonly need: Need }>>();
 const MOST_KNOWN = 256;
 
@@ -80,25 +88,27 @@ const MOST_KNOWN = 256;
  *
  * @throws Refusal shape-mismatch
  */
-export function examine(
-  build: Build,
-  operation: Operation,
-  values: Values,
-  storage?: Storage,
-): { request: Request; need: Need } {
+export function examine(build: Build, operation: Operation, values: Values, storage?: Storage): Examined {
   const ofBuild = known.get(build) ?? new Map();
   known.set(build, ofBuild);
   const dtype = values.dtype as Dtype;
   const key = `${operation.id} ${shapesIn(values)}`;
   const before = ofBuild.get(key);
-  if (before) return { request: { operation, values, dims: before.dims, dtype, storage }, need: before.need };
+  if (before) {
+    return { request: { operation, values, dims: before.dims, dtype, storage }, need: before.need, accept() {} };
+  }
 
   const dims = bindDims(operation.request, values);
   const request = { operation, values, dims, dtype, storage };
   const need = needOf(build, request);
-  if (ofBuild.size === MOST_KNOWN) ofBuild.clear();
-  ofBuild.set(key, { dims, need });
-  return { request, need };
+  return {
+    request,
+    need,
+    accept() {
+      if (ofBuild.size === MOST_KNOWN) ofBuild.clear();
+      ofBuild.set(key, { dims, need });
+    },
+  };
 }
 
 /** All that the need of a request follows from: its members, their shapes and its choices. */

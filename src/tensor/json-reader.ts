@@ -36,8 +36,8 @@ import { arrayOf, type Dtype, elements, rowMajor, type Tensor } from './tensor.j
 export interface KnownGroups {
   /** The values of the group whose text begins here, and the offset behind it, if it is known. */
   find(group: GroupMember, dtype: Dtype, body: Buffer, at: number): { values: Values; end: number } | undefined;
-  /** Told of a group that was read without a fault from this text. Returns the values to go on with. */
-  keep(group: GroupMember, dtype: Dtype, body: Buffer, at: number, end: number, values: Values): Values;
+  /** Told of a group that was read without a fault from this text, in a body that may still turn out to have one. */
+  offer(group: GroupMember, dtype: Dtype, text: Buffer, values: Values): void;
 }
 
 /** What reading shares, such as the faults of a body, by what they are (a wrong member outranks a wrong tensor). */
@@ -157,8 +157,10 @@ function readKnownGroup(scanner: Scanner, signature: GroupMember, pointer: strin
     return before.values;
   }
   const values = readGroup(scanner, signature, pointer, found);
-  if (!known || !values || !request.isEmpty || !tensor.isEmpty) return values;
-  return known.keep(signature, dtype, scanner.bytes, start, scanner.at, values);
+  if (values && request.isEmpty && tensor.isEmpty) {
+    known?.offer(signature, dtype, scanner.bytes.subarray(start, scanner.at), values);
+  }
+  return values;
 }
 
 /** An unknown name is shown to its sender, but not a megabyte of it. */

@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { Parameters } from '../../src/compute/parameters.js';
 import { reference } from '../../src/kernels/reference.js';
 import { readJson } from '../../src/tensor/json-reader.js';
-import type { Values } from '../../src/tensor/signature.js';
+import type { GroupMember, Values } from '../../src/tensor/signature.js';
+import type { Dtype } from '../../src/tensor/tensor.js';
 import { askWith, codec, textOf } from '../ask.js';
 import { allKernels, builds, fastBuilds } from '../kernels/builds.js';
 import { type Json, type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../values.js';
@@ -20,10 +21,17 @@ const { parameters: _, ...others } = requestFor('rnnForward', 1);
 const parameters = (seed: number) => JSON.stringify(requestFor('rnnForward', seed).parameters);
 const body = (weights: string, more = '') =>
   `{"x":${JSON.stringify(others.x)},${more}"a0":${JSON.stringify(others.a0)},"parameters":${weights}}`;
+/** Reads the body of a request that is served. */
+const read = (known: Parameters, text: Buffer, of: GroupMember = signature): Values => {
+  const look = known.look();
+  const values = readJson(text, of, codec, look);
+  look.accept(values.dtype as Dtype);
+  return values;
+};
 /** Reads a body; tells whether its weights were known. */
 const isKnown = (known: Parameters, text: string): boolean => {
   const before = [known.hitRate, lookups.get(known) ?? 0];
-  readJson(Buffer.from(text), signature, codec, known);
+  read(known, Buffer.from(text));
   lookups.set(known, before[1] + 1);
   return Math.round(known.hitRate * (before[1] + 1) - before[0] * before[1]) === 1;
 };
@@ -40,13 +48,13 @@ describe('weights that were read before', () => {
   it('are known by their text, and are the same tensors then', () => {
     const known = new Parameters(1e6, reference);
     const text = Buffer.from(body(parameters(1)));
-    const first = weightsOf(readJson(text, signature, codec, known));
+    const first = weightsOf(read(known, text));
     expect(known.hitRate).toBe(0);
-    const second = weightsOf(readJson(text, signature, codec, known));
+    const second = weightsOf(read(known, text));
     expect(known.hitRate).toBe(0.5);
     expect(second).toBe(first);
     expect(second).toEqual(weightsOf(readJson(text, signature)));
-    expect(weightsOf(readJson(Buffer.from(body(parameters(2))), signature, codec, known))).not.toBe(first);
+    expect(weightsOf(read(known, Buffer.from(body(parameters(2)))))).not.toBe(first);
     expect(known.hitRate).toBe(1 / 3);
   });
 
@@ -82,7 +90,7 @@ describe('weights that were read before', () => {
     expect(other.slice(0, -4)).toBe(text.slice(0, -4));
     expect([isKnown(known, body(text)), isKnown(known, body(other))]).toEqual([false, false]);
     const last = (one: string) => {
-      const { by } = weightsOf(readJson(Buffer.from(body(one)), signature, codec, known)) as unknown as {
+      const { by } = weightsOf(read(known, Buffer.from(body(one)))) as unknown as {
         by: { data: number[] };
       };
       return by.data[1];
@@ -96,7 +104,7 @@ describe('weights that were read before', () => {
     const of = (dtype: string) => body(parameters(1), `"dtype":"${dtype}",`);
     expect([isKnown(known, of('float64')), isKnown(known, of('float32'))]).toEqual([false, false]);
     expect([isKnown(known, of('float64')), isKnown(known, of('float32'))]).toEqual([true, true]);
-    const { Wax } = weightsOf(readJson(Buffer.from(of('float32')), signature, codec, known)) as {
+    const { Wax } = weightsOf(read(known, Buffer.from(of('float32')))) as {
       Wax: { data: object };
     };
     expect(Wax.data).toBeInstanceOf(Float32Array);
@@ -104,10 +112,10 @@ describe('weights that were read before', () => {
 
   it('are known for one net only', () => {
     const known = new Parameters(1e6, reference);
-    const read = (id: string, text: string) => readJson(Buffer.from(text), operationCalled(id).request, codec, known);
+    const readAs = (id: string, text: string) => read(known, Buffer.from(text), operationCalled(id).request);
     const text = body(parameters(1));
-    read('rnnForward', text);
-    expect(() => read('lstmForward', text)).toThrow('Wax is unknown');
+    readAs('rnnForward', text);
+    expect(() => readAs('lstmForward', text)).toThrow('Wax is unknown');
     expect(known.hitRate).toBe(0);
   });
 
@@ -115,18 +123,18 @@ describe('weights that were read before', () => {
     const known = new Parameters(1e6, reference);
     const bytes = Buffer.from(body(parameters(1)));
     const expected = weightsOf(readJson(Buffer.from(bytes), signature));
-    readJson(bytes, signature, codec, known);
+    read(known, bytes);
     bytes.fill(0);
-    readJson(Buffer.from(body(parameters(2))), signature, codec, known);
-    expect(weightsOf(readJson(Buffer.from(body(parameters(1))), signature, codec, known))).toEqual(expected);
+    read(known, Buffer.from(body(parameters(2))));
+    expect(weightsOf(read(known, Buffer.from(body(parameters(1)))))).toEqual(expected);
   });
 
   it('with a fault are not kept, nor is what is too short to be worth it', () => {
     const known = new Parameters(1e6, reference);
     const faulty = body(parameters(1).replace('[[', '[[true,'));
-    for (const _ of [1, 2]) expect(() => readJson(Buffer.from(faulty), signature, codec, known)).toThrow();
+    for (const _ of [1, 2]) expect(() => read(known, Buffer.from(faulty))).toThrow();
     const tiny = '{"x":[[[1]]],"a0":[[1]],"parameters":{"Wax":[[1]],"Waa":[[1]],"ba":[[1]]}}';
-    for (const _ of [1, 2]) readJson(Buffer.from(tiny), signature, codec, known);
+    for (const _ of [1, 2]) read(known, Buffer.from(tiny));
     expect(known.hitRate).toBe(0);
   });
 
@@ -153,11 +161,11 @@ describe('weights that were read before', () => {
     isKnown(known, text);
     const start = text.indexOf('"parameters":') + '"parameters":'.length;
     for (let end = start; end < text.length; end++) {
-      expect(() => readJson(Buffer.from(text.slice(0, end)), signature, codec, known)).toThrow();
+      expect(() => read(known, Buffer.from(text.slice(0, end)))).toThrow();
     }
     for (const end of ['}', ']', ',', 'x', '{}']) {
-      expect(() => readJson(Buffer.from(text + end), signature, codec, known)).toThrow();
-      expect(() => readJson(Buffer.from(text.slice(0, -1) + end + end), signature, codec, known)).toThrow();
+      expect(() => read(known, Buffer.from(text + end))).toThrow();
+      expect(() => read(known, Buffer.from(text.slice(0, -1) + end + end))).toThrow();
     }
   });
 });

@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { Parameters } from '../../src/compute/parameters.js';
 import { reference } from '../../src/kernels/reference.js';
 import { type JsonCodec, loadJsonCodec } from '../../src/tensor/json-codec.js';
-import { type KnownGroups, readJson } from '../../src/tensor/json-reader.js';
+import { readJson } from '../../src/tensor/json-reader.js';
 import { Refusal } from '../../src/tensor/refusal.js';
 import { choice, group, integer, optional, tensor, type Values } from '../../src/tensor/signature.js';
 import type { Dtype } from '../../src/tensor/tensor.js';
@@ -27,9 +27,12 @@ export const signatures = { float64: signatureOf('float64'), float32: signatureO
 /** What a reader makes of a body: values, or a refusal. Any other exception is a fault of the reader. */
 export type Read = { readonly values: Values } | { readonly code: string; readonly faults: readonly object[] };
 
-function readBy(bytes: Uint8Array, dtype: Dtype, codec?: JsonCodec, known?: KnownGroups): Read {
+function readBy(bytes: Uint8Array, dtype: Dtype, codec?: JsonCodec, known?: Parameters): Read {
+  const look = known?.look();
   try {
-    return { values: readJson(bytes, signatures[dtype], codec, known) };
+    const values = readJson(bytes, signatures[dtype], codec, look);
+    look?.accept(values.dtype as Dtype);
+    return { values };
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     return { code: error.code, faults: error.faults };
