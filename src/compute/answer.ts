@@ -9,6 +9,7 @@ import { type Fault, Refusal } from '../tensor/refusal.js';
 import type { Dims } from '../tensor/shapes.js';
 import { hasBatchAxis } from '../tensor/signature.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { amount } from './amount.js';
 import { type Ledger, shortage } from './ledger.js';
 import { firstNonFinite, type NonFinite, refuseNonFinite } from './non-finite.js';
 import {
@@ -131,7 +132,7 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large | Name
       look?.accept(request.dtype);
     };
     dims = request.dims;
-    flops = operation.flops(dims);
+    flops = amount('the arithmetic of a request', operation.flops(dims));
     refuseTooMuchWork(flops, task.flopsLimit);
     const bounds = blockBounds(request);
     const bytes = need.bytes + (bounds.length - 2) * need.bytesOfBlock;

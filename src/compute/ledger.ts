@@ -1,3 +1,5 @@
+import { amount } from './amount.js';
+
 /**
  * What the main thread and the workers know of all requests at any moment, in memory that they share: which ones are
  * still wanted, which ones are being worked on, and how much memory they take together.
@@ -115,7 +117,7 @@ function at(slot: number): number {
 }
 
 function kibibytes(bytes: number): number {
-  return Math.ceil(bytes / 1024);
+  return Math.ceil(amount('a share of the memory', bytes) / 1024);
 }
 
 /** Why something cannot be had now, after the words that say how much it is. */

@@ -2,6 +2,7 @@ import type { Build } from '../kernels/kernels.js';
 import type { KnownGroups } from '../tensor/json-reader.js';
 import { type GroupMember, hasBatchAxis, isFactor, type TensorMember, type Values } from '../tensor/signature.js';
 import { type Dtype, dtypeOf, type Tensor } from '../tensor/tensor.js';
+import { amount } from './amount.js';
 
 /** The weights of a request, as they were read from this text. */
 interface Entry {
@@ -98,8 +99,7 @@ export class Parameters {
   }
 
   #keep({ group, text, values }: Offer, dtype: Dtype): void {
-    const bytes = ENTRY_BYTES + text.length + this.#bytesOf(group, values);
-    if (!Number.isSafeInteger(bytes)) throw new Error(`weights of ${bytes} bytes were accepted`);
+    const bytes = amount('the size of weights', ENTRY_BYTES + text.length + this.#bytesOf(group, values));
     if (text.length < KEY_BYTES || bytes > this.#limit) return;
 
     for (const [name, tensor] of Object.entries(values)) {

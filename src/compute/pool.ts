@@ -1,5 +1,6 @@
 import { type Choice, chooseKernels } from '../kernels/choose.js';
 import type { Tier } from '../kernels/kernels.js';
+import { amount } from './amount.js';
 import type { BlockResult, Large, PieceResult } from './answer.js';
 import { Ledger, Stopped, shortage } from './ledger.js';
 import { earliest, type NonFinite } from './non-finite.js';
@@ -278,7 +279,7 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
         requests--;
       });
       worked.then(({ timings: { decode = 0, compute = 0, encode = 0 } }) => {
-        requestMs += (decode + compute + encode - requestMs) / 16;
+        requestMs += (amount('the time of a request', decode + compute + encode) - requestMs) / 16;
       }, ignore);
 
       let giveUp: (error: Error) => void = ignore;

@@ -1,4 +1,5 @@
 import type { Metric, Registry } from 'prom-client';
+import { amount } from '../compute/amount.js';
 
 /** Upper bounds of the buckets in seconds: from a tenth of a millisecond to the default of DEADLINE_LIMIT. */
 export const BOUNDS: readonly number[] = [
@@ -19,10 +20,10 @@ export function observations(labels: Readonly<Record<string, string>>): Observat
 }
 
 export function observe(into: Observations, seconds: number): void {
+  into.sum += amount('what is observed', seconds);
   let bucket = 0;
   while (seconds > BOUNDS[bucket]) bucket++;
   into.counts[bucket]++;
-  into.sum += seconds;
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { CacheStats, CacheStore } from '../caches/store.js';
+import { amount } from '../compute/amount.js';
 import type { Timings } from '../compute/outcome.js';
 import type { Pool, PoolStats } from '../compute/pool.js';
 import { usableMemory } from '../memory.js';
@@ -185,9 +186,9 @@ export function createMetrics({ pool, queueLimit, isReady, caches }: MetricsOpti
       count(meter, reply.problem ?? reply.statusCode);
       if (reply.problem === undefined) observe(meter.seconds, reply.elapsedTime / 1000);
       const { bytesIn = 0, bytesOut = 0, flops = 0 } = reply.logged ?? {};
-      meter.bytesIn.value += bytesIn;
-      meter.bytesOut.value += bytesOut;
-      meter.flops.value += flops;
+      meter.bytesIn.value += amount('the size of a body', bytesIn);
+      meter.bytesOut.value += amount('the size of an answer', bytesOut);
+      meter.flops.value += amount('the arithmetic of a request', flops);
       weightsKnown = reply.weightsKnown ?? weightsKnown;
       const { stages } = reply;
       if (stages === undefined) return;
