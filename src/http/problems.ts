@@ -44,7 +44,8 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
   'invalid-json': {
     status: 400,
     title: 'The body is not JSON',
-    meaning: 'The detail says what was found at which byte, counted from 0; `errors[0].offset` is that byte.',
+    meaning:
+      'The detail says what was found at which byte, counted from 0; `errors[0].offset` is that byte, and `errors[0].pointer` the member or the element of a tensor that it is in. NaN and Infinity are not JSON.',
     operation: true,
   },
   'invalid-request': {

@@ -82,7 +82,7 @@ export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
     const hard = new Uint32Array(reading.buffer, reading.exports.hardNumbers(), 2 * count);
     for (let i = 0; i < hard.length; i += 2) {
       const value = readNumber(
-        { bytes: body, at: hard[i] - text, pointer: '', checkpoint, due: Number.POSITIVE_INFINITY },
+        { bytes: body, at: hard[i] - text, pointer: '', index: [], checkpoint, due: Number.POSITIVE_INFINITY },
         dtype,
       );
       if (!Number.isFinite(value)) return false;

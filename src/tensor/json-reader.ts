@@ -7,6 +7,7 @@ import {
   expect,
   expectEnd,
   hasNext,
+  path,
   pause,
   peek,
   peekKind,
@@ -52,9 +53,9 @@ interface Found {
 }
 
 /**
- * Reads a request: exactly the members of the signature, tensors as rectangular arrays of finite numbers. The
- * tensors come back in row-major order and in the type that the member `dtype` says, if there is one; their shapes are
- * not compared with the signature yet.
+ * Reads a request: exactly the members of the signature, tensors as rectangular arrays of finite numbers; null for a
+ * member that may be absent means that it is. The tensors come back in row-major order and in the type that the member
+ * `dtype` says, if there is one; their shapes are not compared with the signature yet.
  *
  * @param codec the fast road for tensors; what it cannot read, the plain reader below does
  * @param known what need not be read again
@@ -117,6 +118,7 @@ function readGroup(scanner: Scanner, signature: GroupMember, pointer: string, fo
   }
   const values: Record<string, Values[string]> = {};
   const seen = new Set<string>();
+  const given = new Set<string>();
   scanner.at++;
   if (peek(scanner) === CLOSE_OBJECT) scanner.at++;
   else {
@@ -132,14 +134,19 @@ function readGroup(scanner: Scanner, signature: GroupMember, pointer: string, fo
         skipValue(scanner);
       } else {
         seen.add(name);
-        if (member.kind === 'tensor') values[name] = readTensor(scanner, member, at, found);
-        else if (member.kind === 'group') values[name] = readKnownGroup(scanner, member, at, found);
-        else values[name] = readOption(scanner, member, at, found);
+        // Clients of many languages write null for what is not set.
+        if (member.optional && peekKind(scanner) === 'null') skipValue(scanner);
+        else {
+          given.add(name);
+          if (member.kind === 'tensor') values[name] = readTensor(scanner, member, at, found);
+          else if (member.kind === 'group') values[name] = readKnownGroup(scanner, member, at, found);
+          else values[name] = readOption(scanner, member, at, found);
+        }
       }
       scanner.pointer = pointer;
     } while (hasNext(scanner, CLOSE_OBJECT));
   }
-  checkPresence(signature, seen, pointer, found.request);
+  checkPresence(signature, given, pointer, found.request);
   for (const [name, member] of Object.entries(signature.members)) {
     if (member.kind === 'choice') values[name] ??= member.otherwise;
   }
@@ -168,7 +175,7 @@ function shorten(name: string): string {
   return name.length > 64 ? `${name.slice(0, 64)}…` : name;
 }
 
-function checkPresence(signature: GroupMember, seen: ReadonlySet<string>, pointer: string, faults: Faults): void {
+function checkPresence(signature: GroupMember, given: ReadonlySet<string>, pointer: string, faults: Faults): void {
   const missing = (name: string, why: string) => {
     const member = signature.members[name];
     const shape = member.kind === 'tensor' ? `, ${symbolicShape(member)}` : '';
@@ -177,29 +184,30 @@ function checkPresence(signature: GroupMember, seen: ReadonlySet<string>, pointe
   };
 
   for (const [name, member] of Object.entries(signature.members)) {
-    if (!member.optional && !seen.has(name)) missing(name, '');
+    if (!member.optional && !given.has(name)) missing(name, '');
   }
 
   for (const names of signature.together) {
-    const given = names.filter((name) => seen.has(name));
-    if (given.length === 0) continue;
+    if (!names.some((name) => given.has(name))) continue;
     for (const name of names) {
-      if (!seen.has(name)) missing(name, `: ${names.join(' and ')} are given together or left out together`);
+      if (!given.has(name)) missing(name, `: ${names.join(' and ')} are given together or left out together`);
     }
   }
 
   if (signature.either.length === 0) return;
-  const started = signature.either.filter(({ need, may = [] }) => [...need, ...may].some((name) => seen.has(name)));
+  const started = signature.either.filter(({ need, may = [] }) => [...need, ...may].some((name) => given.has(name)));
   if (started.length === 0) {
     const ways = signature.either.map(({ need }) => need.join(', ')).join('; or ');
     faults.add(pointer, `no way to give the forward pass is taken: ${ways}`);
   } else if (started.length > 1) {
-    const [first, second] = started.map(({ need, may = [] }) => [...need, ...may].find((name) => seen.has(name)) ?? '');
+    const [first, second] = started.map(
+      ({ need, may = [] }) => [...need, ...may].find((name) => given.has(name)) ?? '',
+    );
     const at = pointerTo(pointer, second);
     faults.add(at, `${at} cannot be given together with ${pointerTo(pointer, first)}: one of them is enough`);
   } else {
     const [{ need }] = started;
-    for (const name of need) if (!seen.has(name)) missing(name, `: ${need.join(', ')} belong together`);
+    for (const name of need) if (!given.has(name)) missing(name, `: ${need.join(', ')} belong together`);
   }
 }
 
@@ -276,12 +284,11 @@ interface Flaw {
  * Consumes nested arrays of numbers: the shape they are nested in, or what is wrong with them. No number is computed
  * that cannot be too large, so that large bodies are refused quickly.
  *
- * `index[d]` counts the finished elements of the array that is open at depth d, so that `index` is at any time
- * the path of the value that comes next.
+ * `index` of the scanner is at any time the path of the value that comes next.
  */
 function checkNestedArrays(scanner: Scanner, dtype: Dtype): number[] | Flaw {
+  const { index } = scanner;
   const shape: number[] = [];
-  const index: number[] = [];
   let rank = 0; // depth of the numbers, known from the first one on
 
   for (;;) {
@@ -334,10 +341,6 @@ function readNumbers(checked: Scanner, start: number, shape: number[], { dtype, 
     pause(scanner);
   }
   return { shape, strides: rowMajor(shape), data };
-}
-
-function path(index: readonly number[]): string {
-  return index.map((i) => `/${i}`).join('');
 }
 
 function elementsText(count: number): string {

@@ -12,6 +12,8 @@ export interface Scanner {
   at: number;
   /** JSON pointer of the member being read, for syntax errors. */
   pointer: string;
+  /** And in its nested arrays, how many elements of each open one are finished: the path of the value being read. */
+  readonly index: number[];
   /** Called now and then: throws where the text is not wanted any more. */
   readonly checkpoint: () => void;
   /** Offset at which it is called next. */
@@ -38,7 +40,7 @@ const BACKSLASH = 0x5c;
 
 export function scan(bytes: Uint8Array, checkpoint: () => void = () => {}): Scanner {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const scanner = { bytes: buffer, at: 0, pointer: '', checkpoint, due: CHECKPOINT_BYTES };
+  const scanner = { bytes: buffer, at: 0, pointer: '', index: [], checkpoint, due: CHECKPOINT_BYTES };
   if (bytes.length === 0) throw syntaxError(scanner, 0, 'the body is empty, where JSON is expected');
   if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
     throw syntaxError(scanner, 0, 'the body starts with a byte order mark, which JSON does not allow');
@@ -46,12 +48,16 @@ export function scan(bytes: Uint8Array, checkpoint: () => void = () => {}): Scan
   return scanner;
 }
 
-/** A refusal for the byte at `offset`. `what` completes the sentence "<what> at byte <offset>". */
+/** A refusal for the byte at `offset`. */
 function syntaxError(scanner: Scanner, offset: number, what: string): Refusal {
-  const within = scanner.pointer === '' ? '' : `, in ${scanner.pointer}`;
-  return new Refusal('invalid-json', [
-    { pointer: scanner.pointer, detail: `${what} (byte ${offset}${within})`, offset },
-  ]);
+  const pointer = scanner.pointer + path(scanner.index);
+  const within = pointer === '' ? '' : `, in ${pointer}`;
+  return new Refusal('invalid-json', [{ pointer, detail: `${what} (byte ${offset}${within})`, offset }]);
+}
+
+/** The JSON pointer of an element, from the arrays that it is nested in. */
+export function path(index: readonly number[]): string {
+  return index.map((i) => `/${i}`).join('');
 }
 
 function unexpected(scanner: Scanner, expected: string): Refusal {
@@ -61,6 +67,18 @@ function unexpected(scanner: Scanner, expected: string): Refusal {
   const shown =
     byte > 0x20 && byte < 0x7f ? `"${String.fromCharCode(byte)}"` : `byte 0x${byte.toString(16).padStart(2, '0')}`;
   return syntaxError(scanner, at, `${shown} where ${expected} is expected`);
+}
+
+/** What many languages print for a number that is not finite: NaN, -Infinity, inf, … */
+const NOT_FINITE = /^[-+]?(nan|inf(inity)?)(?!\w)/i;
+
+/** A refusal where a number, or any other value, is expected. */
+function unexpectedValue(scanner: Scanner, expected: string): Refusal {
+  const { bytes, at } = scanner;
+  const start = bytes[at - 1] === MINUS ? at - 1 : at;
+  const word = NOT_FINITE.exec(bytes.toString('latin1', start, start + 16))?.[0];
+  if (word === undefined) return unexpected(scanner, expected);
+  return syntaxError(scanner, start, `${word} is not JSON, whose numbers are finite`);
 }
 
 /** The next byte that is not white space, or −1 at the end; it is not consumed. */
@@ -115,7 +133,7 @@ export function peekKind(scanner: Scanner): ValueKind {
   if (byte === QUOTE) return 'string';
   if (byte === 0x74 || byte === 0x66) return 'boolean';
   if (byte === 0x6e) return 'null';
-  throw unexpected(scanner, 'a value');
+  throw unexpectedValue(scanner, 'a value');
 }
 
 export function startsNumber(byte: number): boolean {
@@ -166,7 +184,7 @@ function skipDigits(scanner: Scanner): void {
     if (at >= scanner.due) pause(scanner, at);
   }
   scanner.at = at;
-  if (at === start) throw unexpected(scanner, 'a digit');
+  if (at === start) throw unexpectedValue(scanner, 'a digit');
 }
 
 /** No name and no choice is longer: of a string that is, the beginning is enough to show it to its sender. */
@@ -238,19 +256,28 @@ function skipCodePoint(scanner: Scanner): void {
 
 /** Consumes any value, checking its syntax only. */
 export function skipValue(scanner: Scanner): void {
+  const { index } = scanner;
   const open: number[] = [];
+  index.length = 0;
+  // The path ends at the first object: its names are not kept.
+  const isCounted = () => index.length === open.length;
+  const leave = () => {
+    if (isCounted()) index.pop();
+    open.pop();
+  };
   for (;;) {
     const kind = peekKind(scanner);
     if (kind === 'array' || kind === 'object') {
       const close = kind === 'array' ? CLOSE_ARRAY : CLOSE_OBJECT;
       enter(scanner, open.length);
+      if (kind === 'array' && isCounted()) index.push(0);
       open.push(close);
       if (peek(scanner) !== close) {
         if (kind === 'object') skipName(scanner);
         continue;
       }
       scanner.at++;
-      open.pop();
+      leave();
     } else if (kind === 'string') skipString(scanner);
     else if (kind === 'number') skipNumber(scanner);
     else skipLiteral(scanner);
@@ -258,18 +285,22 @@ export function skipValue(scanner: Scanner): void {
     for (;;) {
       const close = open.at(-1);
       if (close === undefined) return;
+      if (isCounted()) index[index.length - 1]++;
       if (hasNext(scanner, close)) {
         if (close === CLOSE_OBJECT) skipName(scanner);
         break;
       }
-      open.pop();
+      leave();
     }
   }
 }
 
 /** Consumes the bracket that opens level `depth` (counted from 0). */
 export function enter(scanner: Scanner, depth: number): void {
-  if (depth >= MAX_DEPTH) throw syntaxError(scanner, scanner.at, `the text nests deeper than ${MAX_DEPTH} levels`);
+  if (depth >= MAX_DEPTH) {
+    scanner.index.length = 0; // the path would be as long, and say nothing
+    throw syntaxError(scanner, scanner.at, `the text nests deeper than ${MAX_DEPTH} levels`);
+  }
   scanner.at++;
 }
 
@@ -282,6 +313,6 @@ function skipName(scanner: Scanner): void {
 function skipLiteral(scanner: Scanner): void {
   const { bytes, at } = scanner;
   const literal = ['true', 'false', 'null'].find((word) => bytes.toString('latin1', at, at + word.length) === word);
-  if (!literal) throw unexpected(scanner, 'a value');
+  if (!literal) throw unexpectedValue(scanner, 'a value');
   scanner.at += literal.length;
 }

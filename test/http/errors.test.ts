@@ -92,6 +92,14 @@ const cases: Case[] = [
     pointer: '/a0/0/1',
   },
   {
+    what: 'NaN in a tensor',
+    send: () => post(with_({ a0: [[1, '@']] }).replace('"@"', 'NaN')),
+    status: 400,
+    code: 'invalid-json',
+    pointer: '/a0/0/1',
+    detail: 'NaN is not JSON, whose numbers are finite (byte ',
+  },
+  {
     what: '1e999',
     send: () => post(with_({ a0: [['@']] }).replace('"@"', '1e999')),
     status: 422,
