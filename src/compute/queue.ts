@@ -5,12 +5,15 @@ export interface Job {
   readonly name: ToWorker['name'];
   /** What the worker gets; of `requests` one element of it. */
   readonly task: unknown;
-  /** The request that it belongs to. */
+  /** The request that it belongs to, and whose that is. */
   readonly slot: number;
-  /** When the request came, beside others. */
-  readonly order: number;
+  readonly caller: string;
+  /** Of the request, among light ones or among heavy ones. */
+  readonly turn: number;
   /** Of the body of a request. */
   readonly bytes: number;
+  /** How long it takes a worker, about, in milliseconds. */
+  readonly ms: number;
   /** When it was put here, in milliseconds of performance.now(). */
   readonly since: number;
   /** Has a thread died with it before it was begun? Then it travels alone. */
@@ -27,45 +30,53 @@ const MESSAGE_BYTES = 64 * 1024;
 const GATHER_MS = 5;
 /** Reading a body of this size takes about 5 ms. What it then asks for is cut into parts if it takes longer. */
 const LIGHT_BYTES = 1024 * 1024;
-
 /**
- * What waits for a worker, in two lines that take turns: light requests, and heavy ones with the parts of those that
- * have begun. So a short request waits for one long piece of work in each worker at most, and many short ones cannot
- * hold up a long one for good. In each line older requests go first.
+ * What waits for a worker: light requests, and heavy ones with the parts of those that have begun, each for threads of
+ * its own. So a short request never waits for a long one. Among both, callers take turns.
  */
 export class Queue {
   readonly #small: Job[] = [];
   readonly #light: Job[] = [];
-  readonly #parts: Job[] = [];
   readonly #heavy: Job[] = [];
   #smallBytes = 0;
   #smallUnderway = 0; // messages
-  #isHeavysTurn = false;
+  readonly #lightTurns = new Turns();
+  readonly #heavyTurns = new Turns();
+
+  /** The turn of a request that comes now, or becomes heavy now. */
+  turnOf(caller: string, isHeavy: boolean): number {
+    return this.#turnsOf(isHeavy).next(caller);
+  }
+
+  #turnsOf(isHeavy: boolean): Turns {
+    return isHeavy ? this.#heavyTurns : this.#lightTurns;
+  }
 
   add(job: Job): void {
     const line = this.#lineOf(job);
-    // Nearly always it is the youngest.
+    // Of one caller alone it is nearly always the last.
     let at = line.length;
-    while (at > 0 && line[at - 1].order > job.order) at--;
+    while (at > 0 && line[at - 1].turn > job.turn) at--;
     line.splice(at, 0, job);
     if (line === this.#small) this.#smallBytes += job.bytes;
+    this.#turnsOf(isHeavy(job)).count(job.caller, job.turn, job.ms);
   }
 
-  #lineOf({ name, bytes }: Job): Job[] {
-    if (name !== 'requests') return this.#parts;
-    if (bytes <= SMALL_BYTES) return this.#small;
-    return bytes <= LIGHT_BYTES ? this.#light : this.#heavy;
+  #lineOf(job: Job): Job[] {
+    if (isHeavy(job)) return this.#heavy;
+    return job.bytes <= SMALL_BYTES ? this.#small : this.#light;
   }
 
   /** Requests that have not begun. */
   get requests(): number {
-    return this.#small.length + this.#light.length + this.#heavy.length;
+    const heavy = this.#heavy.reduce((count, { name }) => count + (name === 'requests' ? 1 : 0), 0);
+    return this.#small.length + this.#light.length + heavy;
   }
 
   /** Takes out all that belongs to a request. */
   remove(slot: number): readonly Job[] {
     const removed: Job[] = [];
-    for (const line of [this.#small, this.#light, this.#parts, this.#heavy]) {
+    for (const line of [this.#small, this.#light, this.#heavy]) {
       for (let i = line.length - 1; i >= 0; i--) {
         if (line[i].slot !== slot) continue;
         if (line === this.#small) this.#smallBytes -= line[i].bytes;
@@ -75,25 +86,24 @@ export class Queue {
     return removed;
   }
 
-  /** The jobs of the next message, or none. */
-  take(): readonly Job[] {
-    const lines = this.#isHeavysTurn ? [this.#takeHeavy, this.#takeLight] : [this.#takeLight, this.#takeHeavy];
-    for (const line of lines) {
-      const jobs = line.call(this);
-      if (jobs.length === 0) continue;
-      this.#isHeavysTurn = line === this.#takeLight;
-      return jobs;
-    }
-    return [];
+  /** The jobs of the next message to a thread for light requests, or none. */
+  takeLight(): readonly Job[] {
+    const [small, light] = [this.#small[0], this.#light[0]];
+    const isSmallsTurn = this.wait === 0 && !(small.turn > light?.turn);
+    this.#lightTurns.advance(Math.min(small?.turn ?? light?.turn ?? 0, light?.turn ?? small?.turn ?? 0));
+    return isSmallsTurn ? this.#takeSmall() : this.#light.splice(0, 1);
   }
 
-  #takeHeavy(): readonly Job[] {
-    return olderOf(this.#parts, this.#heavy).splice(0, 1);
-  }
-
-  #takeLight(): readonly Job[] {
-    if (this.wait === 0 && olderOf(this.#small, this.#light) === this.#small) return this.#takeSmall();
-    return this.#light.splice(0, 1);
+  /**
+   * The next job for a thread for heavy requests, or none.
+   *
+   * @param mayBegin says of which callers there may be one
+   */
+  takeHeavy(mayBegin: (caller: string) => boolean): readonly Job[] {
+    const at = this.#heavy.findIndex(({ caller }) => mayBegin(caller));
+    if (at < 0) return [];
+    this.#heavyTurns.advance(this.#heavy[0].turn);
+    return this.#heavy.splice(at, 1);
   }
 
   /**
@@ -123,15 +133,48 @@ export class Queue {
     return bytes + next.bytes <= MESSAGE_BYTES && !before.wasLost && !next.wasLost;
   }
 
-  /** Told when a message has come back. */
-  isDone([first]: readonly Job[]): void {
+  /** Told when a message has come back, and how long it was underway: what took longer than was thought counts. */
+  isDone(jobs: readonly Job[], ms: number): void {
+    const [first] = jobs;
     if (isSmall(first)) this.#smallUnderway--;
+    else this.#turnsOf(isHeavy(first)).count(first.caller, first.turn, Math.max(0, ms - first.ms));
   }
 }
 
-/** Which of two lists begins with what came first; the first one, if they began together. */
-function olderOf(one: Job[], other: Job[]): Job[] {
-  return one.length > 0 && !(one[0].order > other[0]?.order) ? one : other;
+/** As many callers are remembered before those are forgotten that have no work ahead of the others. */
+const MOST_REMEMBERED = 1000;
+
+/**
+ * Callers take turns by the time that their work takes. A turn is when a request would begin if its caller had a worker
+ * to itself, on a clock that shows the first turn of those that wait. A caller that asks for much is served as if it had
+ * asked later; the requests of one caller keep their order.
+ */
+class Turns {
+  #clock = 0;
+  /** When the work of each caller would be done. */
+  readonly #ends = new Map<string, number>();
+
+  next(caller: string): number {
+    return Math.max(this.#clock, this.#ends.get(caller) ?? 0);
+  }
+
+  /** The caller has more work, of so many milliseconds, from a turn on or from the end of its other work. */
+  count(caller: string, turn: number, ms: number): void {
+    if (!(ms >= 0)) throw new RangeError(`${ms} ms of work cannot be counted`);
+    this.#ends.set(caller, Math.max(turn, this.next(caller)) + ms);
+    if (this.#ends.size <= MOST_REMEMBERED) return;
+    for (const [one, end] of this.#ends) if (end <= this.#clock) this.#ends.delete(one);
+  }
+
+  /** @param first turn of those that wait */
+  advance(first: number): void {
+    this.#clock = Math.max(this.#clock, first);
+  }
+}
+
+/** Is it for the threads of heavy requests? */
+export function isHeavy({ name, bytes }: Pick<Job, 'name' | 'bytes'>): boolean {
+  return name !== 'requests' || bytes > LIGHT_BYTES;
 }
 
 /** Is it a request that shares messages? */
