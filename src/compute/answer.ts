@@ -1,4 +1,5 @@
 import type { Build } from '../kernels/kernels.js';
+import { isAllocationFailure } from '../memory.js';
 import type { Operation } from '../operations/operation.js';
 import { operations } from '../operations/operations.js';
 import { writeBinary } from '../tensor/binary.js';
@@ -160,11 +161,15 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large | Name
     lap('encode');
     return { ...report(), ok: true, body: [text], ...(stored && { stored }) };
   } catch (error) {
-    if (!(error instanceof Refusal || error instanceof Lack)) throw error;
+    const refusal = isAllocationFailure(error) ? new Lack('overloaded', NO_MEMORY) : error;
+    if (!(refusal instanceof Refusal || refusal instanceof Lack)) throw refusal;
     lap(stage);
-    return { ...report(), ok: false, code: error.code, faults: error.faults };
+    return { ...report(), ok: false, code: refusal.code, faults: refusal.faults };
   }
 }
+
+/** What a request is told for which the system has no memory, whatever the budget says. */
+export const NO_MEMORY = 'the system has no memory for this request now';
 
 /** The request is right, but cannot be served now. */
 class Lack extends Error {

@@ -6,8 +6,8 @@ import { Ledger, Stopped, shortage } from './ledger.js';
 import { earliest, type NonFinite } from './non-finite.js';
 import { MOST_READ, type Named, now, type Outcome, type Report, type Storage, type Task } from './outcome.js';
 import { pieceTasks } from './parts.js';
-import { isSmall, type Job, Queue } from './queue.js';
-import { type Thread, ThreadDied, Threads } from './threads.js';
+import { isHeavy, isSmall, type Job, Queue } from './queue.js';
+import { OutOfMemory, type Thread, ThreadDied, Threads } from './threads.js';
 import { buffersIn, discard } from './transfer.js';
 import type { Reply, ToWorker, WorkerData } from './worker.js';
 
@@ -16,20 +16,29 @@ export interface Pool {
   /** The build of the kernels that the workers compute with. */
   readonly tier: Tier;
   /** The memory that requests take: bodies, what is computed from them, answers. */
-  readonly memory: Pick<Ledger, 'used' | 'limit' | 'exchange' | 'charge'>;
+  readonly memory: Pick<Ledger, 'used' | 'limit' | 'share' | 'enter' | 'leave' | 'exchange' | 'charge'>;
+  /** @throws Refused when the pool cannot take another request of the caller now */
+  checkPlace(caller: string): void;
   /**
-   * Runs an operation on a body. The body's memory, which is its own, moves to a worker: the caller has it no longer.
+   * Runs an operation on a body. The body's memory, which is its own, moves to a worker: it is the pool's from then on.
    *
    * @param deadline when the answer must be there: milliseconds since the epoch
-   * @param caches where those that are stored go and come from
    * @throws Refused when the pool cannot take it, DeadlineExceeded when it is too late already
    */
-  begin(operation: string, body: Uint8Array<ArrayBuffer>, deadline: number, caches?: StoredCaches): Run;
+  begin(operation: string, body: Uint8Array<ArrayBuffer>, deadline: number, from?: Origin): Run;
   /** Can it take work? */
   isReady(): boolean;
   stats(): PoolStats;
   /** Ends the threads. A request that is still running fails: wait for it first. */
   close(): Promise<void>;
+}
+
+/** Where a request comes from. */
+export interface Origin {
+  /** Whom it counts for: callers take turns. By default all are one. */
+  readonly caller?: string;
+  /** Where caches that are stored go and come from. */
+  readonly caches?: StoredCaches;
 }
 
 /** What a request needs of the store of caches. */
@@ -59,11 +68,14 @@ export interface PoolStats {
   /** Requests that wait for a worker, and all that are in the pool beside them. */
   readonly waiting: number;
   readonly running: number;
-  /** Worker threads: as many as there should be, those that can compute, those that do, and how many were replaced. */
+  /** Threads for light requests: as many as there should be, and those that can compute. */
   readonly workers: number;
   readonly alive: number;
+  /** Threads that compute, for light requests or heavy ones, and how many were replaced. */
   readonly busy: number;
   readonly restarts: number;
+  /** Threads for heavy requests. */
+  readonly heavyThreads: number;
   /** Of the memory budget. */
   readonly bytes: number;
   readonly bytesLimit: number;
@@ -112,6 +124,12 @@ const COPIED_PER_MS = 512 * 1024;
 /** How long one message of small requests may take. They are done in milliseconds: longer, and the thread hangs. */
 const SMALL_LIMIT_MS = 5000;
 
+/** What things take a worker, about, in milliseconds. Callers take turns by it; which one is a little off does no harm. */
+const MS_FOR_A_REQUEST = 0.1;
+const MS_FOR_A_BYTE = 5e-6;
+const MS_FOR_A_FLOP = 1e-7;
+const MS_FOR_A_PIECE = 10;
+
 /**
  * Chooses the kernels, starts the workers and resolves when all of them can compute.
  *
@@ -131,13 +149,18 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
   let gathering: NodeJS.Timeout | undefined;
   let requestMs = 10; // what a worker takes for a request, on average of the last ones
 
-  const threads = await Threads.start({
-    count: workers,
-    file: workerFile,
-    workerData: { tier, weightsLimit, ledger: ledger.buffer } satisfies WorkerData,
-    onFree: () => flushSoon(),
-    onDeath: onFault,
-  });
+  const threadsFor = (count: number, weights: number) =>
+    Threads.start({
+      count,
+      file: workerFile,
+      workerData: { tier, weightsLimit: weights, ledger: ledger.buffer } satisfies WorkerData,
+      onFree: () => flushSoon(),
+      onDeath: onFault,
+    });
+  // Heavy requests have threads of their own, from the first one on: whatever they take, a light one finds a thread.
+  // The weights of light requests are small.
+  const [light, heavy] = await Promise.all([threadsFor(workers, weightsLimit / 4), threadsFor(0, weightsLimit)]);
+
   /** At the end of this turn of the event loop: what has arrived in it travels together, and what an answer led to is there. */
   function flushSoon(): void {
     if (!isFlushing) setImmediate(flush);
@@ -147,8 +170,9 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
   function flush(): void {
     isFlushing = false;
     clearTimeout(gathering);
-    for (let thread = threads.free; thread; thread = threads.free) {
-      const jobs = queue.take();
+    flushHeavy();
+    for (let thread = light.free; thread; thread = light.free) {
+      const jobs = queue.takeLight();
       if (jobs.length === 0) {
         if (queue.wait < Number.POSITIVE_INFINITY) gathering = setTimeout(flush, queue.wait);
         return;
@@ -157,12 +181,40 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
     }
   }
 
+  /**
+   * A caller's heavy work has as many threads as there are workers, and the callers together twice as many: however
+   * long one caller's work is, others get past it.
+   */
+  function flushHeavy(): void {
+    if (!queue.hasHeavy) return;
+    heavy.want(heavy.busy + Math.min(queue.heavyThatMayBegin(mayBegin()), 2 * workers - heavy.busy));
+    while (heavy.busy < 2 * workers) {
+      const thread = heavy.free; // one that is wanted comes when it has started
+      const jobs = thread ? queue.takeHeavy(mayBegin()) : [];
+      if (thread === undefined || jobs.length === 0) return;
+      void send(thread, jobs);
+    }
+  }
+
+  /** Says of one heavy job after the other whether it may begin beside those that are underway and those before it. */
+  function mayBegin(): (caller: string) => boolean {
+    const counts = new Map<string, number>();
+    const count = (caller: string) => {
+      const before = counts.get(caller) ?? 0;
+      if (before < workers) counts.set(caller, before + 1);
+      return before < workers;
+    };
+    for (const [first] of underway.values()) if (isHeavy(first)) count(first.caller);
+    return count;
+  }
+
   async function send(thread: Thread, jobs: readonly Job[]): Promise<void> {
     const [first] = jobs;
     // Small bodies are copied: if the thread dies, those of requests that it had not begun go to another one.
     const transfer = isSmall(first) ? [] : buffersIn(first.task);
     const task = first.name === 'requests' ? jobs.map((job) => job.task) : first.task;
     const watch = isSmall(first) ? setTimeout(() => endIfStill(thread, jobs), SMALL_LIMIT_MS) : undefined;
+    const start = performance.now();
     underway.set(thread, jobs);
     try {
       const result = await thread.run({ name: first.name, task } as ToWorker, transfer);
@@ -173,7 +225,7 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
     } finally {
       clearTimeout(watch);
       underway.delete(thread);
-      queue.isDone(jobs);
+      queue.isDone(jobs, performance.now() - start);
       flushSoon();
     }
   }
@@ -187,7 +239,8 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
 
   function failOrRepeat(job: Job, error: Error): void {
     const wasBegun = !isSmall(job) || ledger.isRunning(job.slot);
-    if (!(error instanceof ThreadDied) || wasBegun || job.wasLost) job.reject(error);
+    if (error instanceof OutOfMemory) job.reject(new Refused('overloaded', error.message, retryAfter()));
+    else if (!(error instanceof ThreadDied) || wasBegun || job.wasLost) job.reject(error);
     else queue.add({ ...job, wasLost: true });
   }
 
@@ -210,14 +263,19 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
   }
 
   /** The way of one request through the workers. */
-  async function work(slot: number, task: Task, caches: StoredCaches | undefined): Promise<Outcome> {
-    const order = task.handedOver;
-    const enqueue: Enqueue = (name, task, bytes = 0) =>
+  async function work(slot: number, task: Task, { caller = NOBODY, caches }: Origin): Promise<Outcome> {
+    let heavyTurn: number | undefined;
+    const enqueue: Enqueue = (name, task, ms, bytes = 0) =>
       new Promise((resolve, reject) => {
         const since = performance.now();
-        queue.add({ name, task, slot, order, bytes, since, wasLost: false, resolve, reject });
+        const whole = isHeavy({ name, bytes });
+        if (whole) heavyTurn ??= queue.turnOf(caller, true);
+        const turn = whole ? (heavyTurn as number) : queue.turnOf(caller, false);
+        queue.add({ name, task, slot, caller, turn, bytes, ms, since, wasLost: false, resolve, reject });
         flushSoon();
       });
+    const read = (task: Task, bytes: number) =>
+      enqueue('requests', task, MS_FOR_A_REQUEST + bytes * MS_FOR_A_BYTE, bytes) as Promise<Reply>;
     /** Resolves, or throws what went wrong first, when no worker has any of them. */
     const all: All = async (jobs) => {
       let cause: unknown;
@@ -232,7 +290,7 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
       return results.map((result) => (result as PromiseFulfilledResult<unknown>).value);
     };
     const size = task.body.length;
-    let reply = (await enqueue('requests', task, size)) as Reply;
+    let reply = await read(task, size);
     if ('cacheId' in reply) {
       const reserve = (bytes: number): void => {
         if (ledger.isStopped(slot)) throw new Stopped();
@@ -242,39 +300,45 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
       };
       const again = await resume(task, reply, caches, reserve);
       // What was read of it goes along, beside the caches.
-      reply = (await enqueue('requests', again, size + again.resumed.caches.length)) as Reply;
+      reply = await read(again, size + again.resumed.caches.length);
     }
     if ('failure' in reply) throw new Error(reply.failure);
     if ('cacheId' in reply) throw new Error('stored caches name others');
     return 'ok' in reply ? reply : finish(reply, slot, enqueue, all);
   }
 
+  function queueFull(): Refused {
+    const detail = `${requests} requests are running or waiting, and at most ${workers} may run and ${queueLimit} wait`;
+    return new Refused('queue-full', detail, retryAfter());
+  }
+
   return {
     tier,
     memory: ledger,
-    begin(operation, body, deadline, caches) {
+    checkPlace(caller) {
+      if (!ledger.hasPlace(caller)) throw queueFull();
+    },
+    begin(operation, body, deadline, from = {}) {
+      const { caller = NOBODY, caches } = from;
       const handedOver = now();
       if (handedOver >= deadline) throw new DeadlineExceeded();
-      if (threads.alive === 0 && threads.isFailing) {
+      if (isFailing(light) || isFailing(heavy)) {
         throw new Refused('overloaded', 'no worker is alive: they end as soon as they begin', 5);
       }
-      const slot = ledger.open();
-      if (slot === undefined) {
-        const detail = `${requests} requests are running or waiting, and at most ${workers} may run and ${queueLimit} wait`;
-        throw new Refused('queue-full', detail, retryAfter());
-      }
+      const slot = ledger.open(caller);
+      if (slot === undefined) throw queueFull();
       requests++;
       const task: Task = {
         operation,
         body,
         slot,
         // The body itself is there twice: here, and where the worker reads it.
-        workLimit: Math.min(workLimit, ledger.limit - 2 * body.length),
+        workLimit: Math.min(workLimit, ledger.share - 2 * body.length),
         flopsLimit,
         handedOver,
         storage: caches?.storage,
       };
-      const worked = work(slot, task, caches).finally(() => {
+      const worked = work(slot, task, from).finally(() => {
         ledger.close(slot);
         requests--;
       });
@@ -305,24 +369,35 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
         },
       };
     },
-    isReady: () => threads.alive > 0,
+    isReady: () => light.alive > 0,
     stats: () => ({
       waiting: queue.requests,
       running: requests - queue.requests,
       workers,
-      alive: threads.alive,
-      busy: threads.busy,
-      restarts: threads.restarts,
+      alive: light.alive,
+      busy: light.busy + heavy.busy,
+      restarts: light.restarts + heavy.restarts,
+      heavyThreads: heavy.alive,
       bytes: ledger.used,
       bytesLimit: ledger.limit,
     }),
-    close: () => threads.close(),
+    async close() {
+      await Promise.all([light.close(), heavy.close()]);
+    },
   };
 }
 
 const ignore = (): void => {};
 
-type Enqueue = (name: Job['name'], task: unknown, bytes?: number) => Promise<unknown>;
+/** Where nobody says whom a request counts for. */
+const NOBODY = 'nobody';
+
+/** Do the threads end as soon as they begin? */
+function isFailing(threads: Threads): boolean {
+  return threads.isFailing && threads.alive === 0;
+}
+
+type Enqueue = (name: Job['name'], task: unknown, ms: number, bytes?: number) => Promise<unknown>;
 type All = (jobs: readonly Promise<unknown>[]) => Promise<unknown[]>;
 
 /** The task of a request that names stored caches, with them in place of its body. */
@@ -349,7 +424,8 @@ async function finish(
 ): Promise<Outcome> {
   const { timings } = report;
   const start = now();
-  const computing = blocks.map((task) => enqueue('block', { ...task, slot }));
+  const ms = ((report.flops ?? 0) / blocks.length) * MS_FOR_A_FLOP;
+  const computing = blocks.map((task) => enqueue('block', { ...task, slot }, ms));
   const results = (await all(computing)) as BlockResult[];
   const computed = now();
   timings.compute = computed - start;
@@ -363,7 +439,9 @@ async function finish(
   }
 
   const contributions = results.map((result) => result.contributions);
-  const writing = pieceTasks({ pieces, stored }, contributions).map((task) => enqueue('piece', { ...task, slot }));
+  const writing = pieceTasks({ pieces, stored }, contributions).map((task) =>
+    enqueue('piece', { ...task, slot }, MS_FOR_A_PIECE),
+  );
   const written = (await all(writing)) as PieceResult[];
   timings.encode = now() - computed;
   const body: Uint8Array<ArrayBuffer>[] = [];

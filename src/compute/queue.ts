@@ -53,13 +53,13 @@ export class Queue {
   }
 
   add(job: Job): void {
+    this.#turnsOf(isHeavy(job)).count(job.caller, job.turn, job.ms);
     const line = this.#lineOf(job);
     // Of one caller alone it is nearly always the last.
     let at = line.length;
     while (at > 0 && line[at - 1].turn > job.turn) at--;
     line.splice(at, 0, job);
     if (line === this.#small) this.#smallBytes += job.bytes;
-    this.#turnsOf(isHeavy(job)).count(job.caller, job.turn, job.ms);
   }
 
   #lineOf(job: Job): Job[] {
@@ -89,16 +89,22 @@ export class Queue {
   /** The jobs of the next message to a thread for light requests, or none. */
   takeLight(): readonly Job[] {
     const [small, light] = [this.#small[0], this.#light[0]];
-    const isSmallsTurn = this.wait === 0 && !(small.turn > light?.turn);
-    this.#lightTurns.advance(Math.min(small?.turn ?? light?.turn ?? 0, light?.turn ?? small?.turn ?? 0));
+    const first = small === undefined || light?.turn < small.turn ? light : small;
+    if (first !== undefined) this.#lightTurns.advance(first.turn);
+    const isSmallsTurn = first === small && this.wait === 0;
     return isSmallsTurn ? this.#takeSmall() : this.#light.splice(0, 1);
   }
 
-  /**
-   * The next job for a thread for heavy requests, or none.
-   *
-   * @param mayBegin says of which callers there may be one
-   */
+  get hasHeavy(): boolean {
+    return this.#heavy.length > 0;
+  }
+
+  /** @param mayBegin is asked of the caller of each, in their order */
+  heavyThatMayBegin(mayBegin: (caller: string) => boolean): number {
+    return this.#heavy.filter(({ caller }) => mayBegin(caller)).length;
+  }
+
+  /** The next job for a thread for heavy requests, or none: the first one that may begin. */
   takeHeavy(mayBegin: (caller: string) => boolean): readonly Job[] {
     const at = this.#heavy.findIndex(({ caller }) => mayBegin(caller));
     if (at < 0) return [];

@@ -1,8 +1,20 @@
 import { type Transferable, Worker } from 'node:worker_threads';
 import type { ToWorker } from './worker.js';
 
-/** What a thread sends: that it can compute, or what a message has led to; an exception as its stack. */
-export type FromThread = 'ready' | { readonly result: unknown } | { readonly failure: string };
+/**
+ * What a thread sends: that it can compute, or what a message has led to; an exception as its stack, and missing memory as
+ * what the caller is told.
+ */
+export type FromThread =
+  | 'ready'
+  | { readonly result: unknown }
+  | { readonly failure: string }
+  | { readonly lack: string };
+
+/** The system had no memory for a message. */
+export class OutOfMemory extends Error {
+  override readonly name = 'OutOfMemory';
+}
 
 /** A thread has died with a message in its hands. */
 export class ThreadDied extends Error {
@@ -21,6 +33,8 @@ export class Thread {
   hasWorked = false;
   /** Did the pool end it, and not what it was doing? */
   wasEnded = false;
+  /** Is it not needed any more? */
+  isDismissed = false;
 
   constructor(file: URL, workerData: unknown, on: { free(): void; exit(error: Error): void }) {
     let fault: Error | undefined;
@@ -49,7 +63,7 @@ export class Thread {
 
   /**
    * @param transfer memory that moves to the thread
-   * @throws ThreadDied, or an Error with the stack of what the thread has thrown
+   * @throws ThreadDied, OutOfMemory, or an Error with the stack of what the thread has thrown
    */
   run(message: ToWorker, transfer: readonly ArrayBuffer[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
@@ -62,7 +76,8 @@ export class Thread {
     const underway = this.#underway;
     this.#underway = undefined;
     this.hasWorked = true;
-    if ('failure' in message) underway?.reject(new Error(message.failure));
+    if ('lack' in message) underway?.reject(new OutOfMemory(message.lack));
+    else if ('failure' in message) underway?.reject(new Error(message.failure));
     else underway?.resolve(message.result);
   }
 
@@ -79,11 +94,15 @@ const FREE_DEATHS = 3;
 /** How long it waits: at first, and at most; each time twice as long. */
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 15_000;
+const KEPT_MS = 60_000;
 
 export interface ThreadsOptions {
+  /** As many threads there always are. */
   readonly count: number;
   readonly file: URL;
   readonly workerData: unknown;
+  /** Threads beyond those that there always are end when none was wanted for so many milliseconds. */
+  readonly keptMs?: number;
   /** Told when a thread has become free, once they have started. */
   onFree(): void;
   /** Told of every thread that died. */
@@ -91,13 +110,15 @@ export interface ThreadsOptions {
 }
 
 /**
- * Always the same number of threads: one that dies is replaced at once, unless they do nothing but die. Then the next
+ * As many threads as there should be: one that dies is replaced at once, unless they do nothing but die. Then the next
  * ones wait longer and longer, so that a fault which kills each of them does not keep the processor busy.
  */
 export class Threads {
   readonly #options: ThreadsOptions;
   readonly #threads = new Set<Thread>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  #wanted: number;
+  #keeping: NodeJS.Timeout | undefined;
   #deathsInARow = 0;
   #hasStarted = false;
   #isOpen = true;
@@ -106,10 +127,11 @@ export class Threads {
 
   private constructor(options: ThreadsOptions) {
     this.#options = options;
+    this.#wanted = options.count;
   }
 
   /**
-   * Resolves when all threads are ready.
+   * Resolves when all threads that there always are are ready.
    *
    * @throws what a thread dies of before it is ready
    */
@@ -132,7 +154,35 @@ export class Threads {
         },
       });
       for (let i = 0; i < options.count; i++) threads.#add();
+      if (options.count === 0) {
+        threads.#hasStarted = true;
+        resolve(threads);
+      }
     });
+  }
+
+  /** There shall be so many threads for a while, at least. */
+  want(count: number): void {
+    this.#wanted = Math.max(this.#wanted, count);
+    while (this.#isOpen && this.#threads.size + this.#timers.size < this.#wanted) this.#add();
+    this.#keeping ??= setTimeout(() => this.#dismiss(), this.#options.keptMs ?? KEPT_MS).unref();
+    this.#keeping.refresh();
+  }
+
+  #dismiss(): void {
+    this.#keeping = undefined;
+    this.#wanted = this.#options.count;
+    for (const thread of this.#threads) {
+      if (this.#threads.size <= this.#wanted) break;
+      if (thread.isReady && !thread.isBusy) this.#end(thread);
+    }
+    if (this.#threads.size > this.#wanted) this.want(this.#threads.size); // what is busy is looked at again later
+  }
+
+  #end(thread: Thread): void {
+    thread.isDismissed = true;
+    this.#threads.delete(thread);
+    void thread.end();
   }
 
   #add(): void {
@@ -145,7 +195,7 @@ export class Threads {
         },
         exit: (error) => {
           this.#threads.delete(thread);
-          this.#replace(thread, error);
+          if (!thread.isDismissed) this.#replace(thread, error);
         },
       });
       this.#threads.add(thread);
@@ -194,6 +244,7 @@ export class Threads {
   async close(): Promise<void> {
     this.#isOpen = false;
     for (const timer of this.#timers) clearTimeout(timer);
+    clearTimeout(this.#keeping);
     await Promise.all([...this.#threads].map((thread) => thread.end()));
   }
 }

@@ -5,8 +5,9 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { chooseKernels } from '../kernels/choose.js';
 import type { Tier } from '../kernels/kernels.js';
 import { watched } from '../kernels/watched.js';
+import { isAllocationFailure } from '../memory.js';
 import { loadJsonCodec } from '../tensor/json-codec.js';
-import { answer, type BlockTask, computeBlock, type Large, type Machinery, writePiece } from './answer.js';
+import { answer, type BlockTask, computeBlock, type Large, type Machinery, NO_MEMORY, writePiece } from './answer.js';
 import { Ledger, Stopped } from './ledger.js';
 import type { Named, Outcome, Task } from './outcome.js';
 import { Parameters } from './parameters.js';
@@ -76,7 +77,7 @@ function work({ name, task }: ToWorker): FromThread {
     if (name === 'requests') return { result: task.map(reply) };
     return { result: name === 'block' ? within(task, computeBlock) : within(task, writePiece) };
   } catch (error) {
-    return { failure: textOf(error) };
+    return isAllocationFailure(error) ? { lack: NO_MEMORY } : { failure: textOf(error) };
   }
 }
 

@@ -129,7 +129,7 @@ export async function buildApp({ config, pool, caches, logger, redis, traced }: 
   await app.register(deadlinePlugin, config);
   await app.register(slowClientsPlugin, { limit: config.IDLE_TIMEOUT, onRefusal: metrics.refused });
   // A body must leave room for what it says.
-  const bodyLimit = Math.min(config.BODY_LIMIT, Math.floor(pool.memory.limit / (1 + MOST_READ)));
+  const bodyLimit = Math.min(config.BODY_LIMIT, Math.floor(pool.memory.share / (1 + MOST_READ)));
   await app.register(bodyPlugin, { limit: bodyLimit, memory: pool.memory });
   await app.register(openapiPlugin);
   await app.register(aboutRoutes, { pool });

@@ -4,6 +4,7 @@ import fp from 'fastify-plugin';
 import { shortage } from '../compute/ledger.js';
 import { now } from '../compute/outcome.js';
 import type { Pool } from '../compute/pool.js';
+import { callerOf } from './caller.js';
 import { tooLate } from './deadline.js';
 import { Hold } from './hold.js';
 import { Problem } from './problems.js';
@@ -24,7 +25,7 @@ export const bodyPlugin = fp(
     app.decorateRequest('hold');
     app.addHook('onRequest', (request, _reply, done) => {
       if (request.routeOptions.config.computes) {
-        const hold = new Hold(memory);
+        const hold = new Hold(memory, callerOf(request));
         request.hold = hold;
         request.whenOver(() => hold.end());
       }

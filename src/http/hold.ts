@@ -3,16 +3,19 @@ import type { Pool } from '../compute/pool.js';
 /** What one request takes of the memory of all of them while its bytes are in this thread: first its body, then its answer. */
 export class Hold {
   readonly #memory: Pool['memory'];
+  readonly #account: number;
   #bytes = 0;
   #isOver = false;
 
-  constructor(memory: Pool['memory']) {
+  /** @param caller whom it counts for */
+  constructor(memory: Pool['memory'], caller: string) {
     this.#memory = memory;
+    this.#account = memory.enter(caller);
   }
 
   /** More bytes of the body; false where there is no memory for them. */
   grow(bytes: number): boolean {
-    if (this.#isOver || !this.#memory.exchange(this.#bytes, bytes)) return false;
+    if (this.#isOver || !this.#memory.exchange(this.#account, this.#bytes, bytes)) return false;
     this.#bytes = bytes;
     return true;
   }
@@ -20,13 +23,15 @@ export class Hold {
   /** Other bytes, which are there already. */
   become(bytes: number): void {
     if (this.#isOver) return;
-    this.#memory.charge(this.#bytes, bytes);
+    this.#memory.charge(this.#account, this.#bytes, bytes);
     this.#bytes = bytes;
   }
 
   /** Gives everything back, for good: what still comes of the request is nobody's any more. */
   end(): void {
+    if (this.#isOver) return;
     this.become(0);
     this.#isOver = true;
+    this.#memory.leave(this.#account);
   }
 }

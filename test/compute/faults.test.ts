@@ -36,9 +36,9 @@ function bodyOf(id: string, dims: Dims): string {
   return body;
 }
 
-function begin(id: string, dims: Dims, ms = 60_000): Run {
+function begin(id: string, dims: Dims, ms = 60_000, caller?: string): Run {
   const body = new TextEncoder().encode(bodyOf(id, dims));
-  return pool.begin(id, body, now() + ms);
+  return pool.begin(id, body, now() + ms, caller === undefined ? {} : { caller });
 }
 
 const tiny = { n_x: 2, n_a: 3, n_y: 2, m: 2, T_x: 3, T_da: 3 };
@@ -86,9 +86,8 @@ describe('a deadline', () => {
     await startPool({ workers: 1 });
     const first = begin('lstmForward', { ...LONG, T_x: 20_000 });
     await until(() => pool.stats().busy === 1);
-    expect((await small().outcome).ok).toBe(true); // after the long one has been read; now it is computed
-    await until(() => pool.stats().busy === 1);
-    const queued = [small(100), long(100), wide(100)];
+    const queued = [long(100), wide(100)];
+    expect((await small().outcome).ok).toBe(true);
     for (const { outcome } of queued) await expect(outcome).rejects.toMatchObject({ name: 'DeadlineExceeded' });
     expect(pool.stats()).toMatchObject({ waiting: 0, running: 1 });
     expect((await first.outcome).ok).toBe(true);
@@ -169,18 +168,37 @@ describe('a request that nobody wants any more', () => {
 });
 
 describe('short requests among long ones', () => {
-  it('wait for one piece of a long one in each worker, however many there are', async () => {
+  it('wait for none of them, however many there are, and however long each is', async () => {
     await startPool({ workers: 1 });
+    const endless = { ...LONG, T_x: 20_000 };
     const ended: string[] = [];
-    const heavy = () => begin('lstmForward', { n_x: 200, n_a: 200, n_y: 1, m: 64, T_x: 100 }); // a body of 25 MB
-    const runs = [1, 2, 3, 4].map(() => heavy().outcome.then(() => ended.push('long')));
+    const runs = [1, 2, 3, 4].map(() => begin('lstmForward', endless));
+    for (const { outcome } of runs)
+      outcome.then(
+        () => ended.push('long'),
+        () => ended.push('cancelled'),
+      );
     await until(() => pool.stats().busy === 1);
-    const quick = small().outcome.then(() => ended.push('short'));
-    await quick;
-    expect(ended).toEqual(['short']);
-    await Promise.all(runs);
+    for (let i = 0; i < 20; i++) expect((await small().outcome).ok).toBe(true);
+    expect(ended).toEqual([]);
+    for (const run of runs) run.cancel();
+    await Promise.allSettled(runs.map(({ outcome }) => outcome));
+    await until(isEmpty);
   });
 
+  it('do not keep one another waiting, whoever asks for how many', async () => {
+    await startPool({ workers: 1 });
+    let others = 0;
+    const flood = Array.from({ length: 800 }, () => begin('rnnForward', tiny, 60_000, 'flood'));
+    for (const { outcome } of flood)
+      outcome.then(
+        () => others++,
+        () => {},
+      );
+    for (let i = 0; i < 5; i++) expect((await begin('rnnForward', tiny, 60_000, 'polite').outcome).ok).toBe(true);
+    expect(others).toBeLessThan(700);
+    await Promise.all(flood.map(({ outcome }) => outcome));
+  });
   it('do not keep a long one waiting for good', async () => {
     await startPool({ workers: 1 });
     let isDone = false;
@@ -199,20 +217,61 @@ describe('short requests among long ones', () => {
   });
 });
 
+describe('long requests', () => {
+  it('of one caller have as many threads as there are workers; those of others get past them', async () => {
+    await startPool({ workers: 1 });
+    const endless = { ...LONG, T_x: 20_000 };
+    const runs = [1, 2, 3].map(() => begin('lstmForward', endless, 60_000, 'greedy'));
+    await until(() => pool.stats().busy === 1);
+    expect((await begin('lstmForward', { ...WIDE, T_x: 20 }, 60_000, 'polite').outcome).ok).toBe(true);
+    expect(pool.stats()).toMatchObject({ busy: 1, running: 1, waiting: 2 });
+    for (const run of runs) run.cancel();
+    await Promise.allSettled(runs.map(({ outcome }) => outcome));
+    await until(isEmpty);
+  });
+
+  it('of a caller alone are begun one after the other', async () => {
+    await startPool({ workers: 1 });
+    const runs = [wide(), wide(), wide()];
+    await until(() => pool.stats().busy === 1);
+    while (pool.stats().running > 0) {
+      expect(pool.stats().busy).toBeLessThanOrEqual(1);
+      await sleep(5);
+    }
+    for (const { outcome } of runs) expect((await outcome).ok).toBe(true);
+  });
+});
+
+describe('places', () => {
+  it('beyond those there are some for callers that have none', async () => {
+    await startPool({ workers: 1, queueLimit: 3 });
+    const runs = [1, 2, 3, 4].map(() => begin('rnnForward', tiny, 60_000, 'greedy'));
+    expect(() => begin('rnnForward', tiny, 60_000, 'greedy')).toThrow(/4 requests are running or waiting/);
+    expect(() => pool.checkPlace('greedy')).toThrow(expect.objectContaining({ code: 'queue-full' }));
+    pool.checkPlace('polite');
+    runs.push(begin('rnnForward', tiny, 60_000, 'polite'));
+    expect(() => begin('rnnForward', tiny, 60_000, 'polite')).toThrow(expect.objectContaining({ code: 'queue-full' }));
+    for (const { outcome } of runs) expect((await outcome).ok).toBe(true);
+    expect(left()).toEqual(nothing);
+  });
+});
+
 describe('memory', () => {
   it('is refused to a request while others have it, and given back', async () => {
     await startPool({ memoryLimit: 2 ** 24 });
     const others = 2 ** 24 - 2 ** 20;
-    expect(pool.memory.exchange(0, others)).toBe(true);
+    const account = pool.memory.enter('others');
+    pool.memory.charge(account, 0, others);
     const dims = { n_x: 20, n_a: 40, n_y: 1, m: 32, T_x: 40 };
     const refused = await begin('lstmForward', dims).outcome;
     expect(refused).toMatchObject({ ok: false, code: 'overloaded' });
     expect(refused.ok || refused.faults[0].detail).toMatch(
-      /needs \d+ bytes, but of the 16777216 that all .* \d+ are taken/,
+      /needs \d+ bytes, but of the 16777216 that all .* \d+ are taken, and one caller may take 12582912$/,
     );
     expect(pool.memory.used).toBe(others);
     expect((await small().outcome).ok).toBe(true);
-    pool.memory.charge(others, 0);
+    pool.memory.charge(account, others, 0);
+    pool.memory.leave(account);
     expect((await begin('lstmForward', dims).outcome).ok).toBe(true);
     expect(left()).toEqual(nothing);
   });

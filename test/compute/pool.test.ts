@@ -108,7 +108,7 @@ describe('a request that names stored caches', () => {
     const posted = vi.spyOn(Worker.prototype, 'postMessage');
     const body = bytes({ cache_id: 'any', da: [[Array(20_000).fill(0)]] });
     const find = async () => new Uint8Array(10);
-    const outcome = await pool.begin('rnnBackward', body, now() + 60_000, { find }).outcome;
+    const outcome = await pool.begin('rnnBackward', body, now() + 60_000, { caches: { find } }).outcome;
     expect(outcome).toMatchObject({ ok: false, code: 'cache-not-found' }); // ten bytes are no caches
     const moved = posted.mock.calls.map(([, transfer]) => (transfer as ArrayBuffer[]).length);
     posted.mockRestore();

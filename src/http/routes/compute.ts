@@ -9,6 +9,7 @@ import type { Operation } from '../../operations/operation.js';
 import { operations } from '../../operations/operations.js';
 import type { Dims } from '../../tensor/shapes.js';
 import type { Caches } from '../caches.js';
+import { callerOf } from '../caller.js';
 import { tooLate } from '../deadline.js';
 import { operationSchema } from '../openapi.js';
 import { Problem } from '../problems.js';
@@ -84,7 +85,10 @@ async function run(
   caches: StoredCaches,
 ): Promise<Outcome | undefined> {
   try {
-    const { outcome, cancel } = pool.begin(operation.id, body, request.deadline.at, caches);
+    const { outcome, cancel } = pool.begin(operation.id, body, request.deadline.at, {
+      caller: callerOf(request),
+      caches,
+    });
     request.whenOver(cancel);
     request.stop = cancel;
     return await outcome;
