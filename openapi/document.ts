@@ -9,11 +9,22 @@ export async function documentText(): Promise<string> {
   const pool = {
     tier: 'scalar' as const,
     memory: Ledger.create(0, 0),
+    checkPlace: () => {},
     begin: () => {
       throw new Error('not here');
     },
     isReady: () => false,
-    stats: () => ({ waiting: 0, running: 0, workers: 0, alive: 0, busy: 0, restarts: 0, bytes: 0, bytesLimit: 0 }),
+    stats: () => ({
+      waiting: 0,
+      running: 0,
+      workers: 0,
+      alive: 0,
+      busy: 0,
+      restarts: 0,
+      heavyThreads: 0,
+      bytes: 0,
+      bytesLimit: 0,
+    }),
     close: async () => {},
   };
   const app = await buildApp({

@@ -4,6 +4,9 @@ import { usableCpus } from './cpus.js';
 import { CHOICES } from './kernels/choose.js';
 import { usableMemory } from './memory.js';
 
+/** Multiplications and additions of one worker, about: a request that takes longer than DEADLINE is refused at once. */
+const FLOPS_PER_MS = 1e7;
+
 /** Every environment variable the service reads. The table in the README is checked against it. */
 export const configSchema = Type.Object({
   HOST: Type.String({
@@ -44,10 +47,11 @@ export const configSchema = Type.Object({
       'Bytes of weights that each worker keeps, already read, for the requests that bring the same ones again; 0 keeps none.',
   }),
   FLOPS_LIMIT: Type.Integer({
-    default: 1e13,
+    default: FLOPS_PER_MS * 60_000,
     minimum: 1,
     maximum: Number.MAX_SAFE_INTEGER,
-    description: 'Multiplications and additions that one request may ask for.',
+    description:
+      'Multiplications and additions that one request may ask for. If it is not set, it is 10000000 for each millisecond of `DEADLINE`, about what one worker can do in that time.',
   }),
   MEMORY_LIMIT: Type.Integer({
     default: Math.min(2 ** 40, Math.floor(usableMemory() / 2)),
@@ -205,6 +209,7 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
   const config = check(given);
   if (given.DEADLINE === undefined) config.DEADLINE = Math.min(config.DEADLINE, config.DEADLINE_LIMIT);
   refuseAbove(config, 'DEADLINE', 'DEADLINE_LIMIT');
+  if (given.FLOPS_LIMIT === undefined) config.FLOPS_LIMIT = FLOPS_PER_MS * config.DEADLINE;
   if (given.DRAIN_LIMIT === undefined) {
     config.DRAIN_LIMIT = Math.min(config.DRAIN_GRACE + config.DEADLINE + LAST_ANSWERS_MS, LONGEST_TIMER_MS);
   }

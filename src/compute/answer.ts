@@ -1,5 +1,4 @@
 import type { Build } from '../kernels/kernels.js';
-import { isAllocationFailure } from '../memory.js';
 import type { Operation } from '../operations/operation.js';
 import { operations } from '../operations/operations.js';
 import { writeBinary } from '../tensor/binary.js';
@@ -10,6 +9,7 @@ import { type Fault, Refusal } from '../tensor/refusal.js';
 import type { Dims } from '../tensor/shapes.js';
 import { hasBatchAxis } from '../tensor/signature.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { isAllocationFailure } from './allocation.js';
 import { amount } from './amount.js';
 import { type Ledger, shortage } from './ledger.js';
 import { firstNonFinite, type NonFinite, refuseNonFinite } from './non-finite.js';

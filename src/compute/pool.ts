@@ -123,6 +123,8 @@ const REACTION_MS = 500;
 const COPIED_PER_MS = 512 * 1024;
 /** How long one message of small requests may take. They are done in milliseconds: longer, and the thread hangs. */
 const SMALL_LIMIT_MS = 5000;
+/** Bytes of weights that a thread for light requests keeps, or a quarter of what one for heavy requests does: they are smaller. */
+const WEIGHTS_OF_LIGHT = 4 * 2 ** 20;
 
 /** What things take a worker, about, in milliseconds. Callers take turns by it; which one is a little off does no harm. */
 const MS_FOR_A_REQUEST = 0.1;
@@ -152,14 +154,15 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
   const threadsFor = (count: number, weights: number) =>
     Threads.start({
       count,
+      kept: workers,
       file: workerFile,
       workerData: { tier, weightsLimit: weights, ledger: ledger.buffer } satisfies WorkerData,
       onFree: () => flushSoon(),
       onDeath: onFault,
     });
   // Heavy requests have threads of their own, from the first one on: whatever they take, a light one finds a thread.
-  // The weights of light requests are small.
-  const [light, heavy] = await Promise.all([threadsFor(workers, weightsLimit / 4), threadsFor(0, weightsLimit)]);
+  const ofLight = Math.min(weightsLimit, Math.max(weightsLimit / 4, WEIGHTS_OF_LIGHT));
+  const [light, heavy] = await Promise.all([threadsFor(workers, ofLight), threadsFor(0, weightsLimit)]);
 
   /** At the end of this turn of the event loop: what has arrived in it travels together, and what an answer led to is there. */
   function flushSoon(): void {

@@ -1,3 +1,4 @@
+import { amount } from './amount.js';
 import type { ToWorker } from './worker.js';
 
 /** Something for a worker to do. */
@@ -166,8 +167,7 @@ class Turns {
 
   /** The caller has more work, of so many milliseconds, from a turn on or from the end of its other work. */
   count(caller: string, turn: number, ms: number): void {
-    if (!(ms >= 0)) throw new RangeError(`${ms} ms of work cannot be counted`);
-    this.#ends.set(caller, Math.max(turn, this.next(caller)) + ms);
+    this.#ends.set(caller, Math.max(turn, this.next(caller)) + amount('the time of a request', ms));
     if (this.#ends.size <= MOST_REMEMBERED) return;
     for (const [one, end] of this.#ends) if (end <= this.#clock) this.#ends.delete(one);
   }

@@ -101,7 +101,8 @@ export interface ThreadsOptions {
   readonly count: number;
   readonly file: URL;
   readonly workerData: unknown;
-  /** Threads beyond those that there always are end when none was wanted for so many milliseconds. */
+  /** Of those that are wanted later, so many stay; the others end when none was wanted for so many milliseconds. */
+  readonly kept?: number;
   readonly keptMs?: number;
   /** Told when a thread has become free, once they have started. */
   onFree(): void;
@@ -171,7 +172,8 @@ export class Threads {
 
   #dismiss(): void {
     this.#keeping = undefined;
-    this.#wanted = this.#options.count;
+    const { count, kept = count } = this.#options;
+    this.#wanted = Math.min(this.#wanted, kept);
     for (const thread of this.#threads) {
       if (this.#threads.size <= this.#wanted) break;
       if (thread.isReady && !thread.isBusy) this.#end(thread);

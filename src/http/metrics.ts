@@ -140,9 +140,10 @@ export function createMetrics({ pool, queueLimit, isReady, caches }: MetricsOpti
     'Requests, begun or not, that may be there beside one for each worker. More are refused.',
     () => queueLimit,
   );
-  ofPool('unroll_workers', 'Worker threads that there should be.', 'workers');
-  ofPool('unroll_workers_alive', 'Worker threads that there are.', 'alive');
-  ofPool('unroll_workers_busy', 'Worker threads that have work.', 'busy');
+  ofPool('unroll_workers', 'Worker threads for light requests that there should be.', 'workers');
+  ofPool('unroll_workers_alive', 'Worker threads for light requests that there are.', 'alive');
+  ofPool('unroll_heavy_workers', 'Worker threads for heavy requests. They start when one comes.', 'heavyThreads');
+  ofPool('unroll_workers_busy', 'Worker threads that have work, of both kinds.', 'busy');
   total('unroll_worker_restarts_total', 'Worker threads that were replaced.', () => pool.stats().restarts);
   ofPool('unroll_memory_bytes', 'Bytes of the memory budget in use.', 'bytes');
   ofPool('unroll_memory_limit_bytes', 'Bytes of the memory budget.', 'bytesLimit');

@@ -12,11 +12,11 @@ describe('what is no amount', () => {
 
   it.each(wrong)('%s does not get into the memory budget', (value) => {
     const ledger = Ledger.create(2, 2 ** 30);
-    const slot = ledger.open() as number;
+    const slot = ledger.open('one') as number;
     ledger.take(slot, 2 ** 20);
     expect(() => ledger.take(slot, value)).toThrow(RangeError);
-    expect(() => ledger.exchange(0, value)).toThrow(RangeError);
-    expect(() => ledger.charge(0, value)).toThrow(RangeError);
+    expect(() => ledger.exchange(0, 0, value)).toThrow(RangeError);
+    expect(() => ledger.charge(0, 0, value)).toThrow(RangeError);
     expect(ledger.used).toBe(2 ** 20);
   });
 

@@ -186,7 +186,7 @@ describe('callers take turns', () => {
 
   it('a time that is none is refused, and spoils nothing', () => {
     const queue = new Queue();
-    expect(() => queue.add(request(LIGHT, { ms: Number.NaN }))).toThrow(/cannot be counted/);
+    expect(() => queue.add(request(LIGHT, { ms: Number.NaN }))).toThrow(/cannot be added/);
     expect(queue.requests).toBe(0);
   });
 });

@@ -184,7 +184,9 @@ describe('while the pool is', () => {
     const busy = await start({ workers: 1, queueLimit: 3 });
     const long = lstmForward(128, 400);
     const answers = Promise.all(Array.from({ length: 6 }, async () => (await post(busy.url, long)).status));
-    const during = await scrapeUntil(busy.url, (now) => sum(now, 'unroll_queue_requests') === 3);
+    const isFull = (now: readonly Sample[]) =>
+      sum(now, 'unroll_queue_requests') === 3 && sum(now, 'unroll_running_requests') === 1;
+    const during = await scrapeUntil(busy.url, isFull);
     expect(sum(during, 'unroll_queue_requests')).toBe(3);
     expect(sum(during, 'unroll_queue_limit')).toBe(3);
     expect(sum(during, 'unroll_running_requests')).toBe(1);
