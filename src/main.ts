@@ -22,15 +22,12 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 const FLUSH_MS = 3000;
 
 async function main(): Promise<void> {
-  const [{ pino }, { createPool }, { ConfigError, finishesAll, isTraced, loadConfig }] = await Promise.all([
-    import('pino'),
-    import('./compute/pool.js'),
-    import('./config.js'),
-  ]);
+  const [{ pino }, { createPool }, { ConfigError, finishesAll, isTraced, loadConfig }, { openLog }] = await Promise.all(
+    [import('pino'), import('./compute/pool.js'), import('./config.js'), import('./log.js')],
+  );
   const config = loadConfig(process.env);
-  // A line at a time would cost a tiny request a tenth of its time.
-  const log = pino.destination({ minLength: 4096, periodicFlush: 100 });
-  process.on('exit', () => log.flushSync());
+  const log = openLog({ onBack: (dropped) => logger.warn({ dropped }, 'lines were dropped, as nobody read the log') });
+  process.on('exit', () => log.close());
   const logger: Logger = pino({ level: config.LOG_LEVEL }, log);
   if (!finishesAll(config)) {
     const { DRAIN_LIMIT, DRAIN_GRACE, DEADLINE } = config;
@@ -56,7 +53,7 @@ async function main(): Promise<void> {
   const telemetry = traced ? (await import('./telemetry.js')).startTelemetry(logger) : undefined;
   const [pool, { buildApp }] = await Promise.all([starting, import('./http/app.js')]);
   const { caches, redis } = await openStores(config, logger);
-  const app = await buildApp({ config, pool, caches, logger, traced, ...(redis && { redis }) });
+  const app = await buildApp({ config, pool, caches, logger, log, traced, ...(redis && { redis }) });
 
   stop = async (signal) => {
     const end = performance.now() + config.DRAIN_LIMIT;

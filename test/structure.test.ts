@@ -43,6 +43,7 @@ it('sees imports of every kind', () => {
     'pino',
     './compute/pool.js',
     './config.js',
+    './log.js',
     './telemetry.js',
     './http/app.js',
     './caches/memory.js',

@@ -4,7 +4,7 @@ const NODE = Number.parseInt(process.versions.node, 10);
 
 /** What measures how fast the service answers, or needs both processors, runs one file after the other. */
 const ALONE = [
-  'test/{main,rolling}.test.ts',
+  'test/{log,main,rolling}.test.ts',
   'test/compute/{faults,pool}.test.ts',
   'test/http/{admission,caches,fuzz,metrics,pipelining,service}.test.ts',
 ];

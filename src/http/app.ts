@@ -39,6 +39,8 @@ export interface AppOptions {
   /** Where stored caches stay. */
   readonly caches: CacheStore;
   readonly logger: Logger;
+  /** What the logger writes to, where that can drop lines. */
+  readonly log?: { readonly dropped: number };
   /** Where the instances count requests together. */
   readonly redis?: Redis;
   /** Are requests traced? Whoever says so has set OpenTelemetry up. */
@@ -68,9 +70,17 @@ const NEVER_LOGGED = [
 ];
 
 /** The HTTP face of the service, not yet listening. */
-export async function buildApp({ config, pool, caches, logger, redis, traced }: AppOptions): Promise<FastifyInstance> {
+export async function buildApp({
+  config,
+  pool,
+  caches,
+  logger,
+  log,
+  redis,
+  traced,
+}: AppOptions): Promise<FastifyInstance> {
   const isReady = () => !app.isDraining() && pool.isReady();
-  const metrics = createMetrics({ pool, queueLimit: config.QUEUE_LIMIT, isReady, caches });
+  const metrics = createMetrics({ pool, queueLimit: config.QUEUE_LIMIT, isReady, caches, log });
   const app = fastify({
     loggerInstance: logger.child({}, { redact: { paths: NEVER_LOGGED, remove: true } }),
     logController: new LogController({ disableRequestLogging: true }),

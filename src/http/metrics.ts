@@ -28,6 +28,7 @@ export interface MetricsOptions {
   /** Does the service take work? */
   readonly isReady: () => boolean;
   readonly caches: Pick<CacheStore, 'stats'>;
+  readonly log?: { readonly dropped: number } | undefined;
 }
 
 declare module 'fastify' {
@@ -71,7 +72,7 @@ interface Meter {
  * Counting is done in plain numbers, which prom-client is handed when somebody asks for them: its own counters
  * look their labels up each time, which would cost every request ten times as much.
  */
-export function createMetrics({ pool, queueLimit, isReady, caches }: MetricsOptions): Metrics {
+export function createMetrics({ pool, queueLimit, isReady, caches, log }: MetricsOptions): Metrics {
   const registry = new Registry();
   const meters = new Map([...operations.map(({ id }) => id), OTHER, NONE].map((id) => [id, meterOf(id)]));
   const all = [...meters.values()];
@@ -163,6 +164,12 @@ export function createMetrics({ pool, queueLimit, isReady, caches }: MetricsOpti
     gauge('unroll_cache_bytes', 'Bytes of stored caches.', ofCaches('bytes'));
     gauge('unroll_cache_entries', 'Stored caches.', ofCaches('entries'));
   }
+
+  total(
+    'unroll_log_lines_dropped_total',
+    'Lines of the log that were dropped, as too many before them were not read yet.',
+    () => log?.dropped ?? 0,
+  );
 
   const [version, kernels, node] = [VERSION, pool.tier, process.version];
   new Gauge({
