@@ -289,6 +289,23 @@ describe('the process', () => {
     socket.destroy();
   });
 
+  it('a body that drips does not hold it up where it is refused', async () => {
+    const { url, stop } = await started();
+    const dripping = await Promise.all(
+      ['/nothing', '/v1/lstm/forward'].map(async (path) => {
+        const socket = await connected(url);
+        // Neither type nor path is one that is taken.
+        socket.write(`POST ${path} HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ncontent-length: 1000\r\n\r\n`);
+        return setInterval(() => socket.write(' '), 50);
+      }),
+    );
+    await sleep(300);
+    const start = performance.now();
+    expect(await stop()).toBe(0);
+    expect(performance.now() - start).toBeLessThan(2000);
+    for (const timer of dripping) clearInterval(timer);
+  });
+
   it.each([
     ['for seconds only', {}],
     ['for less than DRAIN_LIMIT', { DRAIN_LIMIT: '1000' }],

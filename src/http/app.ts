@@ -18,7 +18,7 @@ import { accessPlugin, trustedProxies } from './access.js';
 import { bodyPlugin } from './body.js';
 import { cachesIn } from './caches.js';
 import { deadlinePlugin } from './deadline.js';
-import { errorsPlugin, pathOf, refuseBadPath, refuseMalformedHttp } from './errors.js';
+import { errorsPlugin, FIELDS_READ, pathOf, refuseBadPath, refuseMalformedHttp } from './errors.js';
 import { SECURITY_HEADERS } from './headers.js';
 import { lifecyclePlugin } from './lifecycle.js';
 import { createMetrics } from './metrics.js';
@@ -46,6 +46,9 @@ export interface AppOptions {
   /** Are requests traced? Whoever says so has set OpenTelemetry up. */
   readonly traced?: boolean;
 }
+
+/** Bytes that the head of a request may have. */
+const HEAD_BYTES = 16 * 1024;
 
 /**
  * Schemas describe; they neither check nor print, and tensors never pass through Fastify's own machinery. Given
@@ -88,7 +91,11 @@ export async function buildApp({
     genReqId: ({ headers }) => requestId(headers),
     return503OnClosing: false, // while it drains, the lifecycle plugin answers
     trustProxy: trustedProxies(config.TRUST_PROXY),
-    serverFactory: (handle) => createServer(serverOptions(config), oneByOne(handle as RequestListener)),
+    serverFactory: (handle) => {
+      const server = createServer(serverOptions(config), oneByOne(handle as RequestListener));
+      server.maxHeadersCount = FIELDS_READ;
+      return server;
+    },
     forceCloseConnections: true, // the lifecycle plugin has waited for what counts
     schemaController: schemasDescribe,
     clientErrorHandler: refuseMalformedHttp(logger, metrics.refused),
@@ -149,12 +156,14 @@ export async function buildApp({
   return app;
 }
 
-function serverOptions({ REQUEST_TIMEOUT }: Config): ServerOptions {
+function serverOptions({ REQUEST_TIMEOUT, IDLE_TIMEOUT }: Config): ServerOptions {
+  const headersTimeout = Math.min(IDLE_TIMEOUT, REQUEST_TIMEOUT); // Node exchanges the two where this is the longer one
   return {
     requireHostHeader: false, // the errors plugin requires it, and answers with a problem
+    maxHeaderSize: HEAD_BYTES,
     requestTimeout: REQUEST_TIMEOUT,
-    headersTimeout: Math.min(60_000, REQUEST_TIMEOUT), // Node exchanges the two where this is the longer one
-    connectionsCheckingInterval: Math.min(5000, REQUEST_TIMEOUT),
+    headersTimeout,
+    connectionsCheckingInterval: Math.min(5000, headersTimeout),
     keepAliveTimeout: 72_000,
   };
 }

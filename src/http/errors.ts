@@ -19,20 +19,16 @@ export const errorsPlugin = fp(
       methods.set(url, new Set([...(methods.get(url) ?? []), ...[method].flat()]));
     });
     app.setErrorHandler(async (error: FastifyError | Problem, request, reply) => {
-      const isLate = error instanceof Problem && ['request-timeout', 'deadline-exceeded'].includes(error.code);
-      if (!isLate) await readRest(request.raw);
+      if (!(error instanceof Problem && UNREAD.includes(error.code))) await readRest(request, app.isRefusing());
       // Fastify asks a QUERY for its content type, whether or not anything takes it.
       const isQuery = error.code === 'FST_ERR_ROUTE_MISSING_CONTENT_TYPE';
       return sendError(isQuery ? nothingHere(methods, request) : error, request, reply);
     });
     app.setNotFoundHandler(async (request, reply) => {
-      await readRest(request.raw);
+      await readRest(request, app.isRefusing());
       return sendError(nothingHere(methods, request), request, reply);
     });
-    app.addHook('onRequest', ({ headers, raw }, _reply, done) => {
-      if (headers.host !== undefined || raw.httpVersion !== '1.1') done();
-      else done(new Problem('invalid-http', 'the request has no Host header'));
-    });
+    app.addHook('onRequest', ({ raw }, _reply, done) => done(oddityOf(raw)));
     app.server.on('connect', (_request: IncomingMessage, socket: Socket) => {
       // From here on the socket is nobody else's.
       socket.on('error', () => socket.destroy()).resume();
@@ -41,6 +37,33 @@ export const errorsPlugin = fp(
   },
   { name: 'errors' },
 );
+
+/** The rest of such a request is not waited for: it came too slowly, or there is too much of it already. */
+const UNREAD: readonly ProblemCode[] = ['request-timeout', 'deadline-exceeded', 'headers-too-large'];
+
+/** Header fields that a request may have. Node hands over one more, so that they can be seen to be too many, and drops the rest. */
+const MOST_FIELDS = 100;
+export const FIELDS_READ = MOST_FIELDS + 1;
+
+/** What Node's parser takes, and the service does not. */
+function oddityOf({ headers, httpVersion, rawHeaders }: IncomingMessage): Problem | undefined {
+  const close = { connection: 'close' };
+  if (rawHeaders.length > 2 * MOST_FIELDS) {
+    return new Problem('headers-too-large', `the request has more than ${MOST_FIELDS} header fields`, [], close);
+  }
+  if (httpVersion === '1.1') {
+    if (headers.host === undefined) return new Problem('invalid-http', 'the request has no Host header');
+  } else if (headers['transfer-encoding'] !== undefined) {
+    // RFC 9112 (6.1): whoever is in between may see its end somewhere else.
+    return new Problem(
+      'invalid-http',
+      `the request has a Transfer-Encoding, which is not of HTTP/${httpVersion}`,
+      [],
+      close,
+    );
+  }
+  return undefined;
+}
 
 /** Sends an error. One that nobody expected becomes `internal`, and its stack goes to the log alone. */
 function sendError(error: FastifyError | Problem, request: FastifyRequest, reply: FastifyReply): FastifyReply {
@@ -93,7 +116,8 @@ function nothingHere(methods: ReadonlyMap<string, ReadonlySet<string>>, request:
   const path = pathOf(request);
   const urls = [path, path.replace(/[^/]*$/, '*')]; // of the second kind are the files of /docs/static
   const allowed = ['GET', 'HEAD', 'POST'].filter((method) => urls.some((url) => methods.get(url)?.has(method)));
-  if (allowed.length === 0) {
+  // Where the method is one of them, there is no such file.
+  if (allowed.length === 0 || allowed.includes(request.method)) {
     return new Problem('not-found', `there is nothing at ${path}; the paths are listed at /openapi.json`);
   }
   const allow = allowed.join(', ');
@@ -111,13 +135,15 @@ export function pathOf(request: FastifyRequest): string {
 /** How long a refused body is read on: most clients look for an answer only when they have sent everything. */
 const REST_MS = 10_000;
 
-/** Reads the rest of a body and forgets it. A client that waits to be told to continue sends none. */
-async function readRest(request: IncomingMessage): Promise<void> {
-  if (request.complete || request.destroyed || request.headers.expect !== undefined) return;
+/** Reads the rest of a body and forgets it. A client that waits to be told to continue sends none. A service that stops does not wait for it. */
+async function readRest(request: FastifyRequest, isRefusing: boolean): Promise<void> {
+  const { raw } = request;
+  if (isRefusing || raw.complete || raw.destroyed || raw.headers.expect !== undefined) return;
   await new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, REST_MS);
-    request.once('close', resolve).once('end', resolve).resume();
-    request.once('close', () => clearTimeout(timer)).once('end', () => clearTimeout(timer));
+    request.hurry = resolve;
+    raw.once('close', resolve).once('end', resolve).resume();
+    raw.once('close', () => clearTimeout(timer)).once('end', () => clearTimeout(timer));
   });
 }
 

@@ -23,6 +23,8 @@ declare module 'fastify' {
      */
     drain(times: DrainTimes): Promise<void>;
     readonly isDraining: () => boolean;
+    /** Is the grace over? */
+    readonly isRefusing: () => boolean;
     /** Is there no time left to compute anything? */
     readonly isGivingUp: () => boolean;
   }
@@ -33,6 +35,8 @@ declare module 'fastify' {
     endings: (() => void)[] | undefined;
     /** Ends what is computed for it; undefined: nothing is. */
     stop: (() => void) | undefined;
+    /** Has a request that is refused already answered before its body has come; undefined: nothing waits for that. */
+    hurry: (() => void) | undefined;
   }
   interface FastifyContextConfig {
     /** Does the route compute? Such routes are refused when the grace is over. */
@@ -81,6 +85,7 @@ export const lifecyclePlugin = fp(
 
     app.decorateRequest('endings');
     app.decorateRequest('stop');
+    app.decorateRequest('hurry');
     app.decorateRequest('whenOver', function (this: FastifyRequest, act: () => void) {
       if (this.endings) this.endings.push(act);
       else act();
@@ -94,6 +99,7 @@ export const lifecyclePlugin = fp(
     });
 
     app.decorate('isDraining', () => draining);
+    app.decorate('isRefusing', () => refusing);
     app.decorate('isGivingUp', () => givingUp);
     app.decorate('drain', async ({ grace, limit }: DrainTimes) => {
       const start = performance.now();
@@ -105,6 +111,7 @@ export const lifecyclePlugin = fp(
       await sleep(Math.min(grace, LAST_MS));
       await turn();
       refusing = true;
+      for (const { hurry } of begun()) hurry?.();
       closeIdle(kept);
       if (isIdle()) return;
       await new Promise<void>((resolve) => {

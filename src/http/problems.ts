@@ -151,7 +151,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
   'headers-too-large': {
     status: 431,
     title: 'The headers are too large',
-    meaning: 'The header fields of the request are longer than the server reads.',
+    meaning: 'The head of the request has more than 16 KiB, or more than 100 fields.',
     operation: false,
   },
   internal: {

@@ -225,6 +225,12 @@ const cases: Case[] = [
     code: 'not-found',
   },
   {
+    what: 'a file of the docs that is not there',
+    send: () => supertest(service.url).get('/docs/static/nothing.js'),
+    status: 404,
+    code: 'not-found',
+  },
+  {
     what: 'a type that is not accepted',
     send: () => post(with_({}), { accept: 'text/html' }),
     status: 406,
@@ -361,6 +367,13 @@ describe('what comes to the socket in an odd way', () => {
   const body = JSON.stringify(valid);
   const request = `POST ${PATH} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
 
+  const chunked = `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
+
+  it('a head of 100 fields is answered', async () => {
+    const text = `GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n${'a: b\r\n'.repeat(98)}\r\n`;
+    expect(await raw(text)).toMatch(/^HTTP\/1.1 200 /);
+  });
+
   it.each([
     ['no Host', 'GET / HTTP/1.1\r\nconnection: close\r\n\r\n', 400, 'invalid-http'],
     ['CONNECT', 'CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n', 400, 'invalid-http'],
@@ -369,6 +382,19 @@ describe('what comes to the socket in an odd way', () => {
       `QUERY ${PATH} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n`,
       405,
       'method-not-allowed',
+    ],
+    [
+      'chunks, which HTTP/1.0 has not,',
+      `POST ${PATH} HTTP/1.0\r\nconnection: keep-alive\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n${chunked}GET /`,
+      400,
+      'invalid-http',
+    ],
+    ['a head of 101 fields', `GET / HTTP/1.1\r\nhost: a\r\n${'a: b\r\n'.repeat(100)}\r\n`, 431, 'headers-too-large'],
+    [
+      'a head of thousands of fields, with a body that does not come,',
+      `POST ${PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n${'a:b\r\n'.repeat(1900)}\r\n`,
+      431,
+      'headers-too-large',
     ],
   ])('%s gets a problem', async (_, text, status, code) => {
     const answer = await raw(text);
