@@ -4,6 +4,7 @@ import fp from 'fastify-plugin';
 import { shortage } from '../compute/ledger.js';
 import { now } from '../compute/outcome.js';
 import type { Pool } from '../compute/pool.js';
+import { discard } from '../compute/transfer.js';
 import { callerOf } from './caller.js';
 import { tooLate } from './deadline.js';
 import { Hold } from './hold.js';
@@ -73,13 +74,17 @@ function checkEncoding({ headers }: FastifyRequest): void {
   }
 }
 
-/** A length that is announced is believed when so much of it has arrived. */
+/** A length that is announced is believed when so much of it has arrived: then memory for all of it is reserved. */
 const BELIEVED_BYTES = 1024 * 1024;
+/** What has arrived is taken from the budget in steps: memory that is reserved and not written to takes none yet. */
+const STEP_BYTES = 1024 * 1024;
+/** How much more is reserved each time a body of unknown length needs more: so little of it is ever copied. */
+const GROWTH = 16;
 /** What is reserved at first for a body of unknown length. */
 const FIRST_BYTES = 64 * 1024;
 
 /**
- * All bytes of the payload in memory of their own, which doubles as it fills where no length is announced. A body
+ * All bytes of the payload in memory of their own, which grows as it fills where no length is announced. A body
  * over the limit, or for which there is no memory at the moment, is refused as soon as that is known; the error handler
  * reads the rest of it.
  */
@@ -97,9 +102,12 @@ function collect(
   if (memory.used + expected > memory.limit || !hold.grow(first)) throw overloaded(expected, memory);
   let bytes = new Uint8Array(first);
   let length = 0;
+  let held = first;
+  request.whenOver(() => discard(bytes)); // what a worker has by then is here no longer
   return new Promise((resolve, reject) => {
     function refuse(problem: Problem): void {
       payload.off('data', take);
+      discard(bytes);
       bytes = new Uint8Array(0);
       hold.become(0);
       reject(problem);
@@ -115,18 +123,25 @@ function collect(
     }
     function makeRoom(end: number): Problem | undefined {
       if (end > limit) return tooLarge(`more than ${limit} bytes`, limit);
-      if (end <= bytes.length) return undefined;
-      const size = Number(announced ?? Math.min(Math.max(2 * bytes.length, end), limit));
-      if (!hold.grow(size)) return overloaded(size, memory);
-      const larger = new Uint8Array(size);
-      larger.set(bytes.subarray(0, length));
-      bytes = larger;
+      if (end > held) {
+        const most = Math.min(Number(announced ?? limit), limit);
+        const next = Math.min(Math.ceil(end / STEP_BYTES) * STEP_BYTES, most);
+        if (!hold.grow(next)) return overloaded(next, memory);
+        held = next;
+      }
+      if (end > bytes.length) {
+        const larger = new Uint8Array(Number(announced ?? Math.min(GROWTH * Math.max(bytes.length, end), limit)));
+        larger.set(bytes.subarray(0, length));
+        discard(bytes);
+        bytes = larger;
+      }
       return undefined;
     }
     // Events rather than `for await`, which costs a small request more than all else that is done with its body.
     payload.on('data', take);
     payload.once('end', () => {
-      if (bytes.length > length) bytes = bytes.slice(0, length);
+      // A small body is copied on its way to a worker, with all the memory it lies in; a larger one moves.
+      if (bytes.length > length) bytes = length <= FIRST_BYTES ? bytes.slice(0, length) : bytes.subarray(0, length);
       hold.become(length);
       resolve(bytes);
     });

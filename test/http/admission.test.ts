@@ -233,6 +233,30 @@ describe('the memory of all requests', () => {
     await until(isIdle);
   });
 
+  it('is taken by what has come, also of a body of which much has', async () => {
+    await started({ workers: 1, memoryLimit: 2 ** 28 });
+    const part = ' '.repeat(3 * 2 ** 20);
+    const idle = Array.from({ length: 4 }, () => send(head(2 ** 25) + part));
+    await until(() => service.pool.stats().bytes >= 12 * 2 ** 20);
+    await sleep(300);
+    expect(service.pool.stats().bytes).toBeLessThan(20 * 2 ** 20); // and not 128 MiB
+    for (const { socket } of idle) socket.destroy();
+    await until(isIdle);
+  });
+
+  it('takes a body in chunks to the last byte', async () => {
+    await started({ workers: 1 });
+    const chunks = async (body: string) => {
+      const stream = new Blob([body]).stream();
+      const init = { method: 'POST', headers: JSON_TYPE, body: stream, duplex: 'half' } as RequestInit;
+      return (await fetch(service.url + PATH, init)).text();
+    };
+    for (const body of [quick, quick + ' '.repeat(70_000), quick + ' '.repeat(3_000_000)]) {
+      expect(await chunks(body)).toBe(await (await post(quick)).text());
+    }
+    await until(isIdle);
+  });
+
   it('is the limit of one body, too, as it must leave room for what it says', async () => {
     await started({ workers: 1, memoryLimit: 2 ** 20 });
     const answer = await post('x'.repeat(2 ** 18));
