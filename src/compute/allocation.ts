@@ -2,3 +2,6 @@
 export function isAllocationFailure(error: unknown): boolean {
   return error instanceof RangeError && /allocation failed|could not allocate|unable to grow/i.test(error.message);
 }
+
+/** What a request is told for which the system has no memory, whatever the budget says. */
+export const NO_MEMORY = 'the system has no memory for this request now';

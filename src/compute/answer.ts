@@ -9,7 +9,7 @@ import { type Fault, Refusal } from '../tensor/refusal.js';
 import type { Dims } from '../tensor/shapes.js';
 import { hasBatchAxis } from '../tensor/signature.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { isAllocationFailure } from './allocation.js';
+import { isAllocationFailure, NO_MEMORY } from './allocation.js';
 import { amount } from './amount.js';
 import { type Ledger, shortage } from './ledger.js';
 import { firstNonFinite, type NonFinite, refuseNonFinite } from './non-finite.js';
@@ -167,9 +167,6 @@ export function answer(machinery: Machinery, task: Task): Outcome | Large | Name
     return { ...report(), ok: false, code: refusal.code, faults: refusal.faults };
   }
 }
-
-/** What a request is told for which the system has no memory, whatever the budget says. */
-export const NO_MEMORY = 'the system has no memory for this request now';
 
 /** The request is right, but cannot be served now. */
 class Lack extends Error {

@@ -144,7 +144,11 @@ export async function buildApp({
     else done(new Problem('not-acceptable', `the service answers application/json, but Accept is ${accept}`));
   });
   await app.register(deadlinePlugin, config);
-  await app.register(slowClientsPlugin, { limit: config.IDLE_TIMEOUT, onRefusal: metrics.refused });
+  await app.register(slowClientsPlugin, {
+    limit: config.IDLE_TIMEOUT,
+    memory: pool.memory,
+    onRefusal: metrics.refused,
+  });
   // A body must leave room for what it says.
   const bodyLimit = Math.min(config.BODY_LIMIT, Math.floor(pool.memory.share / (1 + MOST_READ)));
   await app.register(bodyPlugin, { limit: bodyLimit, memory: pool.memory });

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
+import { isAllocationFailure, NO_MEMORY } from '../compute/allocation.js';
 import { shortage } from '../compute/ledger.js';
 import { now } from '../compute/outcome.js';
 import type { Pool } from '../compute/pool.js';
@@ -130,7 +131,8 @@ function collect(
         held = next;
       }
       if (end > bytes.length) {
-        const larger = new Uint8Array(Number(announced ?? Math.min(GROWTH * Math.max(bytes.length, end), limit)));
+        const larger = reserve(Number(announced ?? Math.min(GROWTH * Math.max(bytes.length, end), limit)));
+        if (larger === undefined) return new Problem('overloaded', NO_MEMORY);
         larger.set(bytes.subarray(0, length));
         discard(bytes);
         bytes = larger;
@@ -146,14 +148,30 @@ function collect(
       resolve(bytes);
     });
     payload.once('error', reject);
+    if (expected > FIRST_BYTES || announced === undefined) {
+      const tooSlow = () => refuse(late('the body comes too slowly'));
+      request.mustSend(() => length, tooSlow);
+    }
     // The connection's, when no byte has come for a while (slow-clients.ts).
-    payload.once('timeout', () => {
-      refuse(new Problem('request-timeout', 'the body has stopped coming', [], { connection: 'close' }));
-    });
+    payload.once('timeout', () => refuse(late('the body has stopped coming')));
     const timer = setTimeout(() => refuse(tooLate(request)), Math.ceil(deadline.at - now()));
     payload.once('end', () => clearTimeout(timer));
     request.whenOver(() => clearTimeout(timer));
   });
+}
+
+/** Memory for a body; undefined where the system has none. */
+function reserve(bytes: number): Uint8Array<ArrayBuffer> | undefined {
+  try {
+    return new Uint8Array(bytes);
+  } catch (error) {
+    if (isAllocationFailure(error)) return undefined;
+    throw error;
+  }
+}
+
+function late(detail: string): Problem {
+  return new Problem('request-timeout', detail, [], { connection: 'close' });
 }
 
 function tooLarge(size: string, limit: number): Problem {

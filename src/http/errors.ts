@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Logger } from 'pino';
+import { isAllocationFailure, NO_MEMORY } from '../compute/allocation.js';
 import { SECURITY_HEADERS } from './headers.js';
 import { closeWhenAnswered } from './pipelining.js';
 import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds } from './problems.js';
@@ -94,6 +95,7 @@ export function refuseBadPath(
 
 /** What Fastify and Node refuse by themselves. */
 function fromFramework(error: FastifyError): Problem {
+  if (isAllocationFailure(error)) return new Problem('overloaded', NO_MEMORY);
   switch (error.code) {
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return new Problem('unsupported-media-type', 'the body must be application/json in UTF-8');

@@ -56,9 +56,26 @@ export async function computeRoutes(
         reply.type('application/json');
         const [first, ...more] = outcome.body;
         if (more.length === 0) return reply.send(Buffer.from(first.buffer, first.byteOffset, first.byteLength));
-        return reply.header('content-length', bytesOut).send(Readable.from(outcome.body));
+        return reply.header('content-length', bytesOut).send(Readable.from(sending(outcome.body, request)));
       },
     );
+  }
+}
+
+/**
+ * The pieces of an answer one after the other. A stream asks for a piece when the one before the last has gone to the
+ * client: its memory is free then.
+ */
+function* sending(pieces: readonly Uint8Array[], { hold }: FastifyRequest): Generator<Uint8Array> {
+  let left = lengthOf(pieces);
+  for (const [i, piece] of pieces.entries()) {
+    const gone = pieces[i - 2];
+    if (gone) {
+      left -= gone.length;
+      discard(gone);
+      hold.become(left);
+    }
+    yield piece;
   }
 }
 
