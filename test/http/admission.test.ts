@@ -211,12 +211,12 @@ describe('the memory of all requests', () => {
     await until(() => service.pool.stats().bytes > 0);
     const others = Array.from({ length: 5 }, () => send(head(2 ** 20)));
     await until(() => service.pool.stats().bytes >= 6 * 2 ** 20);
-    const answer = await post('x'.repeat(2 ** 20 + 1));
+    const answer = await post('x'.repeat(2 ** 20));
     expect(answer.status).toBe(503);
     expect(answer.headers.get('retry-after')).toMatch(/^\d+$/);
     expect(await answer.json()).toMatchObject({
       code: 'overloaded',
-      detail: expect.stringMatching(/takes 1048577 bytes, but of the 8388608 .* \d+ are taken/),
+      detail: expect.stringMatching(/takes 1048576 bytes, but of the 8388608 .* \d+ are taken/),
     });
     expect((await post(quick)).status).toBe(200);
     for (const { socket } of [announced, ...others]) socket.destroy();
