@@ -47,6 +47,18 @@ describe('shapes', () => {
       { da: of(5, 2, 3), dc: of(5, 2, 4) },
       ['/dc has shape (5, 2, 4), but (n_a, m, T_da) is (5, 2, 3): T_da = 3 from /da'],
     ],
+    [
+      { x: of(2, 4, 3) },
+      ['/x has shape (2, 4, 3), but (n_x, m, T_x) is (3, 2, 3): n_x = 3 from /parameters/Wf, m = 2 from /a0'],
+    ],
+    // Two that only contradict each other: the one that would fit with its axes in another order, else the later one.
+    [{ x: of(3, 4, 2) }, ['/x has shape (3, 4, 2), but (n_x, m, T_x) is (3, 2, 2): m = 2 from /a0']],
+    [{ x: of(3, 5, 4) }, ['/a0 has shape (5, 2), but (n_a, m) is (5, 5): m = 5 from /x']],
+    // No n_x makes the weights (8, 5).
+    [
+      { a0: of(8, 2), parameters: { Wf: of(8, 5), bf: of(8, 1) } },
+      ['/parameters/Wf has shape (8, 5), but (n_a, n_a + n_x) is (8, 11): n_a = 8 from /a0, n_x = 3 from /x'],
+    ],
     [{ x: of(3, 2) }, ['/x has shape (3, 2), but (n_x, m, T_x) has 3 dimensions']],
   ])('that do not fit are explained with both sides: %j', (changes, expected) => {
     expect(details(changes)).toEqual(expected);
