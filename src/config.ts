@@ -65,6 +65,18 @@ export const configSchema = Type.Object({
     maximum: 1_000_000,
     description: 'Requests that may wait for a worker; more are refused.',
   }),
+  CONNECTION_LIMIT: Type.Integer({
+    default: 4096,
+    minimum: 1,
+    maximum: 1_000_000,
+    description: 'Connections that there may be at once; more are answered 503 `overloaded` and closed.',
+  }),
+  ADDRESS_LIMIT: Type.Integer({
+    default: 2048,
+    minimum: 1,
+    maximum: 1_000_000,
+    description: 'The same from one address, but for those in `TRUST_PROXY`.',
+  }),
   REQUEST_TIMEOUT: Type.Integer({
     default: 120_000,
     minimum: 1,

@@ -17,6 +17,7 @@ import type { Config } from '../config.js';
 import { accessPlugin, trustedProxies } from './access.js';
 import { bodyPlugin } from './body.js';
 import { cachesIn } from './caches.js';
+import { connectionsPlugin } from './connections.js';
 import { deadlinePlugin } from './deadline.js';
 import { errorsPlugin, FIELDS_READ, pathOf, refuseBadPath, refuseMalformedHttp } from './errors.js';
 import { SECURITY_HEADERS } from './headers.js';
@@ -116,6 +117,11 @@ export async function buildApp({
       metrics.abandoned(request);
     });
     done();
+  });
+  await app.register(connectionsPlugin, {
+    config,
+    proxies: trustedProxies(config.TRUST_PROXY) || [],
+    onRefusal: metrics.refused,
   });
   await app.register(errorsPlugin, { onRefusal: metrics.refused });
   app.addHook('onSend', (request, reply, payload, done) => {

@@ -183,7 +183,7 @@ export function refuseOnSocket(
     `content-length: ${Buffer.byteLength(body)}`,
     `x-request-id: ${id}`,
     'server-timing: total;dur=0',
-    ...Object.entries(SECURITY_HEADERS).map(([name, value]) => `${name}: ${value}`),
+    ...Object.entries({ ...problem.headers, ...SECURITY_HEADERS }).map(([name, value]) => `${name}: ${value}`),
     'connection: close',
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
@@ -196,6 +196,12 @@ function malformed(code: string | undefined): Problem {
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
     return new Problem('request-timeout', 'the request was not complete in time');
   if (code === 'HPE_HEADER_OVERFLOW') return new Problem('headers-too-large', 'the header fields are too long');
+  if (code === 'TOO_MANY_CONNECTIONS') {
+    return new Problem('overloaded', 'there are as many connections as there may be (CONNECTION_LIMIT)');
+  }
+  if (code === 'TOO_MANY_CONNECTIONS_OF_ADDRESS') {
+    return new Problem('overloaded', 'this address has as many connections as it may have (ADDRESS_LIMIT)');
+  }
   if (code === 'CONNECT') return new Problem('invalid-http', 'CONNECT is for proxies, and the service is none');
   return new Problem('invalid-http', 'what was sent is not an HTTP/1.1 request');
 }

@@ -11,7 +11,8 @@ export const floods: Scenario = {
   times: 3000,
   short: 500,
   async run({ times, seed, short }) {
-    const service = await startService();
+    const limit = String(3 * times);
+    const service = await startService({ CONNECTION_LIMIT: limit, ADDRESS_LIMIT: limit });
     const { hostname, port } = new URL(service.url);
     const silent: Socket[] = [];
     try {

@@ -1,0 +1,80 @@
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import { scrape } from './scrape.js';
+import { type Started, start } from './start.js';
+
+let service: Started;
+const sockets: Socket[] = [];
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  await service.stop();
+});
+
+/** A connection from an address of this machine, and what comes on it. */
+async function open(localAddress = '127.0.0.1') {
+  const socket = connect({ port: Number(new URL(service.url).port), host: '127.0.0.1', localAddress });
+  sockets.push(socket);
+  let received = '';
+  socket.on('data', (data) => {
+    received += data;
+  });
+  socket.on('error', () => {});
+  await new Promise((resolve) => socket.once('connect', resolve));
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  return { socket, answer: () => received, closed };
+}
+const GET = 'GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n';
+
+/** Is it served? */
+async function isServed({ socket, answer }: Awaited<ReturnType<typeof open>>): Promise<boolean> {
+  socket.write(GET);
+  for (let i = 0; i < 500 && !answer().includes('}'); i++) await sleep(10);
+  return answer().startsWith('HTTP/1.1 200');
+}
+
+describe('connections', () => {
+  it('beyond those of one address are told so and closed; other addresses are served, and so is that one afterwards', async () => {
+    service = await start({ workers: 1, settings: { ADDRESS_LIMIT: 3, CONNECTION_LIMIT: 10 } });
+    const first = [await open(), await open(), await open()];
+    const refused = await open();
+    await refused.closed;
+    expect(refused.answer()).toMatch(/^HTTP\/1.1 503 /);
+    expect(refused.answer()).toMatch(/\r\nretry-after: 1\r\n/);
+    expect(refused.answer()).toContain('"code":"overloaded"');
+    expect(refused.answer()).toContain('this address has as many connections as it may have (ADDRESS_LIMIT)');
+    expect(await isServed(await open('127.0.0.2'))).toBe(true);
+    first[0].socket.destroy();
+    await sleep(100);
+    expect(await isServed(await open())).toBe(true);
+    for (const { socket } of first) socket.destroy();
+    await sleep(100);
+    const samples = await scrape(service.url);
+    const counted = samples.find(
+      ({ name, labels }) =>
+        name === 'unroll_requests_total' && labels.code === 'overloaded' && labels.operation === 'none',
+    );
+    expect(counted?.value).toBe(1);
+  });
+
+  it('beyond all that there may be are told so and closed', async () => {
+    service = await start({ workers: 1, settings: { ADDRESS_LIMIT: 3, CONNECTION_LIMIT: 4 } });
+    for (const address of ['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4']) await open(address);
+    const refused = await open('127.0.0.5');
+    await refused.closed;
+    expect(refused.answer()).toContain('there are as many connections as there may be (CONNECTION_LIMIT)');
+  });
+
+  it('of a proxy are limited by the limit of all alone', async () => {
+    service = await start({
+      workers: 1,
+      settings: { ADDRESS_LIMIT: 1, CONNECTION_LIMIT: 10, TRUST_PROXY: '127.0.0.8/29, ::1' },
+    });
+    const all = [await open('127.0.0.9'), await open('127.0.0.9'), await open('127.0.0.9')];
+    for (const one of all) expect(await isServed(one)).toBe(true);
+    await open('127.0.0.2');
+    const refused = await open('127.0.0.2');
+    await refused.closed;
+    expect(refused.answer()).toMatch(/^HTTP\/1.1 503 /);
+  });
+});
