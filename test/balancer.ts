@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { loadConfig } from '../src/config.js';
 
 const docker = (file: string) => fileURLToPath(new URL(`../docker/${file}`, import.meta.url));
 
@@ -61,6 +62,9 @@ listen unroll
 
 export interface Balancer {
   readonly url: string;
+  readonly pid: number;
+  /** Where it could write. */
+  readonly folder: string;
   /** What it has written to stdout. */
   log(): string;
   stop(): Promise<void>;
@@ -70,12 +74,16 @@ export function isInstalled(name: string): boolean {
   return spawnSync(balancers[name].program, ['-v']).error === undefined;
 }
 
-/** Starts it in front of two instances, which are ready. */
-export async function startBalancer(name: string, [first, second]: readonly string[]): Promise<Balancer> {
+/** Starts it in front of two instances, which are ready. Without a BODY_LIMIT it is the default of the service. */
+export async function startBalancer(
+  name: string,
+  [first, second]: readonly string[],
+  { BODY_LIMIT = String(loadConfig({}).BODY_LIMIT), ...others }: Readonly<Record<string, string>> = {},
+): Promise<Balancer> {
   const folder = mkdtempSync(join(tmpdir(), 'unroll-balancer-'));
   chmodSync(folder, 0o755); // nginx' workers are another user
   const LISTEN = `127.0.0.1:${await freePort()}`;
-  const settings = { LISTEN, UNROLL_1: new URL(first).host, UNROLL_2: new URL(second).host };
+  const settings = { LISTEN, UNROLL_1: new URL(first).host, UNROLL_2: new URL(second).host, BODY_LIMIT, ...others };
   const child = balancers[name].start(settings, folder);
   const closed = new Promise((resolve) => child.once('close', resolve));
   const kill = () => child.kill('SIGKILL');
@@ -93,7 +101,7 @@ export async function startBalancer(name: string, [first, second]: readonly stri
   const deadline = performance.now() + 20_000;
   for (;;) {
     const answer = await fetch(`http://${LISTEN}/health/ready`).catch(() => undefined);
-    if (answer?.ok) return { url: `http://${LISTEN}`, log: () => log, stop };
+    if (answer?.ok) return { url: `http://${LISTEN}`, pid: child.pid as number, folder, log: () => log, stop };
     if (child.exitCode !== null || performance.now() > deadline) {
       await stop();
       throw new Error(`${name} does not work: ${log}${said}`);

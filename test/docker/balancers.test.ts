@@ -1,14 +1,14 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type IncomingHttpHeaders, request, type Server } from 'node:http';
+import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Ajv } from 'ajv';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config.js';
-import { PROBLEM_TYPE, type ProblemCode, problemKinds, problemSchema } from '../../src/http/problems.js';
+import { PROBLEM_TYPE } from '../../src/http/problems.js';
 import { type Balancer, isInstalled, startBalancer } from '../balancer.js';
 import { pathOf, read } from './files.js';
+import { type Answer, expectProblem } from './problem.js';
 
 /** An instance that is well, and refuses all work. */
 interface Instance {
@@ -35,12 +35,6 @@ async function startInstance(): Promise<Instance> {
   return { url: `http://127.0.0.1:${port}`, asked, close };
 }
 
-interface Answer {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly text: string;
-}
-
 /** As it is written: fetch would tidy the path. */
 function ask(url: string, path: string, method = 'GET', headers: Record<string, string> = {}): Promise<Answer> {
   const { hostname, port } = new URL(url);
@@ -53,19 +47,6 @@ function ask(url: string, path: string, method = 'GET', headers: Record<string, 
     sent.once('error', reject);
     sent.end(method === 'POST' ? '{}' : undefined);
   });
-}
-
-const isProblem = new Ajv({ strict: false }).compile(problemSchema);
-
-/** It is what the service answers with this code, by the OpenAPI document and its own table. */
-function expectProblem({ status, headers, text }: Answer, code: ProblemCode, instance: string, id: string): void {
-  const problem = JSON.parse(text);
-  expect(isProblem(problem), JSON.stringify(isProblem.errors)).toBe(true);
-  const { title } = problemKinds[code];
-  expect(problem).toMatchObject({ type: `/problems/${code}`, code, title, status, instance, request_id: id });
-  expect(problem.error).toBe(problem.detail);
-  expect(status).toBe(problemKinds[code].status);
-  expect(headers).toMatchObject({ 'content-type': PROBLEM_TYPE, 'x-request-id': id });
 }
 
 describe.each(['HAProxy', 'nginx'])('behind %s', (name) => {

@@ -21,7 +21,12 @@ interface Service {
   readonly deploy: { readonly resources: { readonly limits: { readonly memory: string; readonly cpus: string } } };
 }
 
-const services: Record<string, Service> = parse(read(FILE), { merge: true }).services;
+/** As compose fills the file in, with this password. */
+const filledIn = read(FILE)
+  .replace(/\$\{REDIS_PASSWORD:\?[^}]*\}/g, 'secret')
+  .replace(/\$\{\w+:-([^}]*)\}/g, '$1')
+  .replaceAll('$$', '$');
+const services: Record<string, Service> = parse(filledIn, { merge: true }).services;
 const entries = Object.entries(services);
 const instances = entries.filter(([, { image }]) => image.startsWith('unroll:'));
 const { PORT } = imageEnvironment();
@@ -64,7 +69,7 @@ describe('the compose file', () => {
         resources: { limits: { cpus: expect.any(String), memory: expect.any(String), pids: expect.any(Number) } },
       },
     });
-    expect(service.image).toMatch(/:(v?\d+\.\d+\.\d+(-\w+)?|local)$/);
+    expect(service.image).toMatch(/:(v?\d+\.\d+\.\d+(-\w+)?(@sha256:[0-9a-f]{64})?|local)$/);
     for (const port of service.ports ?? []) expect(port).toMatch(/^127\.0\.0\.1:\d+:\d+$/);
   });
 
@@ -73,6 +78,15 @@ describe('the compose file', () => {
       for (const [source] of volumes.map((volume) => volume.split(':'))) {
         if (source.startsWith('.')) expect(existsSync(pathOf(`docker/${source}`)), source).toBe(true);
       }
+    }
+  });
+
+  it('starts without no password of Redis, and the instances believe the balancer alone', () => {
+    expect(read(FILE).match(/\$\{REDIS_PASSWORD:\?/g)).toHaveLength(2);
+    const { networks } = services.balancer as unknown as { networks: { default: { ipv4_address: string } } };
+    for (const [, { environment }] of instances) {
+      expect(environment?.TRUST_PROXY).toBe(networks.default.ipv4_address);
+      expect(environment?.CACHE_URL).toBe('redis://unroll:secret@redis:6379');
     }
   });
 
@@ -86,7 +100,12 @@ describe('the compose file', () => {
   it('has two instances, of which only the balancer can be reached', () => {
     expect(instances.map(([name]) => name)).toEqual(['unroll-1', 'unroll-2']);
     const { environment, depends_on, ports, healthcheck } = services.balancer;
-    expect(environment).toEqual({ LISTEN: '*:3000', UNROLL_1: `unroll-1:${PORT}`, UNROLL_2: `unroll-2:${PORT}` });
+    expect(environment).toEqual({
+      LISTEN: '*:3000',
+      UNROLL_1: `unroll-1:${PORT}`,
+      UNROLL_2: `unroll-2:${PORT}`,
+      BODY_LIMIT: instances[0][1].environment?.BODY_LIMIT,
+    });
     expect(depends_on).toEqual(Object.fromEntries(instances.map(([name]) => [name, { condition: 'service_healthy' }])));
     expect(ports).toEqual(['127.0.0.1:3000:3000']);
     expect(healthcheck?.test.at(-1)).toBe('http://127.0.0.1:3000/health/ready');

@@ -15,7 +15,7 @@ const load = createRequire(import.meta.url);
 // biome-ignore lint/suspicious/noExplicitAny: the compiler checks the manifests below, as what they are
 type Manifest = any;
 
-const files = readdirSync(pathOf(FOLDER)).filter((file) => file !== 'kustomization.yaml');
+const files = readdirSync(pathOf(FOLDER)).filter((file) => !['kustomization.yaml', 'redis.env'].includes(file));
 const manifests: Manifest[] = files.flatMap((file) =>
   parseAllDocuments(read(`${FOLDER}/${file}`)).map((document) => document.toJS()),
 );
@@ -131,7 +131,15 @@ describe('the settings', () => {
   it('name the Redis that is there, which has room for what it keeps', () => {
     const service = find('Service', 'unroll-redis');
     const [redis] = find('Deployment', 'unroll-redis').spec.template.spec.containers;
-    expect(settings.CACHE_URL).toBe(`redis://${service.metadata.name}:${service.spec.ports[0].port}`);
+    const address = `${service.metadata.name}:${service.spec.ports[0].port}`;
+    const secret = { secretKeyRef: { name: 'unroll-redis', key: 'password' } };
+    expect(container.env).toEqual([
+      { name: 'REDIS_PASSWORD', valueFrom: secret },
+      { name: 'CACHE_URL', value: `redis://unroll:$(REDIS_PASSWORD)@${address}` },
+    ]);
+    expect(redis.env).toEqual([{ name: 'REDISCLI_AUTH', valueFrom: secret }]);
+    const { secretGenerator } = parse(read(`${FOLDER}/kustomization.yaml`));
+    expect(secretGenerator).toEqual([{ name: 'unroll-redis', envs: ['redis.env'] }]);
     const most = redis.args[redis.args.indexOf('--maxmemory') + 1];
     expect(bytes(most)).toBeLessThanOrEqual(0.75 * bytes(redis.resources.limits.memory));
   });
@@ -146,6 +154,30 @@ describe('the settings', () => {
     expect(read(`${FOLDER}/settings.yaml`)).toContain(`# API_KEYS_FILE: ${mount.mountPath}/${file}\n`);
     expect(stringData[file]).toMatch(/^(#.*\n)*\w+:[0-9a-f]{64}\n$/);
   });
+});
+
+it('the ingress opens every path but /metrics, and takes what the service takes', () => {
+  const { metadata, spec } = find('Ingress');
+  const [{ http }] = spec.rules;
+  const isOpen = (path: string) =>
+    http.paths.some((one: Manifest) =>
+      one.pathType === 'Exact' ? path === one.path : path === one.path || path.startsWith(`${one.path}/`),
+    );
+  for (const path of Object.keys(JSON.parse(read('openapi/openapi.json')).paths)) {
+    expect({ path, isOpen: isOpen(path) }).toEqual({ path, isOpen: path !== '/metrics' });
+  }
+  for (const path of ['/docs/static/index.html', '/openapi.json']) expect(isOpen(path)).toBe(true);
+  for (const path of ['/metrics/', '/metricsa']) expect(isOpen(path)).toBe(false);
+  for (const { backend } of http.paths) {
+    expect(backend.service).toEqual({ name: find('Service').metadata.name, port: { name: 'http' } });
+  }
+  const said = (name: string) => metadata.annotations[`nginx.ingress.kubernetes.io/${name}`];
+  const { BODY_LIMIT, DEADLINE_LIMIT, REQUEST_TIMEOUT } = loadConfig(settings);
+  expect(said('proxy-body-size')).toBe(`${BODY_LIMIT / 2 ** 20}m`);
+  expect(Number(said('proxy-read-timeout'))).toBeGreaterThan(DEADLINE_LIMIT / 1000);
+  expect(Number(said('proxy-send-timeout'))).toBeGreaterThan(REQUEST_TIMEOUT / 1000);
+  expect(said('proxy-request-buffering')).toBe('off');
+  expect(said('proxy-max-temp-file-size')).toBe('0');
 });
 
 describe('ports, paths and names', () => {
