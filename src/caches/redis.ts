@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { type CacheStore, CacheTooLarge, CacheUnavailable, lengthOf } from './store.js';
+import { CacheBusy, type CacheStore, CacheTooLarge, CacheUnavailable, lengthOf } from './store.js';
 
 /** Before the id. */
 const KEY = 'unroll:cache:';
@@ -50,7 +50,8 @@ export function redisStore(redis: Redis, { limit, callers }: RedisStoreOptions):
   async function call<T>(work: () => Promise<T>): Promise<T> {
     const reason = trouble();
     if (reason !== undefined) throw unavailable(reason);
-    if (calls >= callers) throw unavailable(`${calls} calls wait for the server already`);
+    if (calls >= callers)
+      throw new CacheBusy(`${calls} calls to the store of caches are underway, and more may not be`);
     tryAt = performance.now() + REST_MS;
     calls++;
     try {
@@ -83,7 +84,8 @@ export function redisStore(redis: Redis, { limit, callers }: RedisStoreOptions):
       const bytes = lengthOf(pieces);
       if (bytes > limit) throw new CacheTooLarge(bytes, limit);
       if (ttl <= 0) return;
-      if (underway + bytes > limit) throw unavailable(`${underway} bytes are on their way already`);
+      if (underway + bytes > limit)
+        throw new CacheBusy(`${underway} bytes are on their way to the store of caches already`);
       underway += bytes;
       try {
         await call(() => reach(() => append(redis, KEY + id, pieces, ttl)));

@@ -5,14 +5,15 @@ export interface CacheStore {
   /**
    * Keeps some bytes, which it is given in pieces, for so many milliseconds at most. From then on they are the store's.
    *
-   * @throws CacheTooLarge, CacheUnavailable
+   * @param caller whom they count for
+   * @throws CacheTooLarge, CacheUnavailable, CacheBusy
    */
-  put(id: string, pieces: readonly Uint8Array[], ttl: number): Promise<void>;
+  put(id: string, pieces: readonly Uint8Array[], ttl: number, caller: string): Promise<void>;
   /**
    * The bytes in one piece, the caller's own; undefined if they are not, or no longer, there.
    *
    * @param reserve is told how many there are before the first one is copied or fetched; what it throws ends the call
-   * @throws CacheUnavailable, CacheTooLarge
+   * @throws CacheUnavailable, CacheTooLarge, CacheBusy
    */
   get(id: string, reserve: Reserve): Promise<Uint8Array<ArrayBuffer> | undefined>;
   /** Why nothing can be stored now, as far as is known without trying. */
@@ -42,6 +43,11 @@ export interface CacheStats {
 /** The store cannot be reached, or not in time, or refuses. */
 export class CacheUnavailable extends Error {
   override readonly name = 'CacheUnavailable';
+}
+
+/** Too much is on its way to the store at once; nothing is wrong with it. */
+export class CacheBusy extends Error {
+  override readonly name = 'CacheBusy';
 }
 
 /** One entry may not be so large. */

@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify';
 import { cacheId, expiryOf } from '../caches/id.js';
-import { type CacheStore, CacheTooLarge, CacheUnavailable, type Reserve } from '../caches/store.js';
+import { CacheBusy, type CacheStore, CacheTooLarge, CacheUnavailable, type Reserve } from '../caches/store.js';
 import type { Storage } from '../compute/outcome.js';
 import type { Config } from '../config.js';
 import { Problem } from './problems.js';
@@ -12,7 +12,7 @@ export interface Caches {
   /** What a request is told that was not computed, as its caches could not have been stored for this reason. */
   refused(trouble: string): Problem;
   /** @throws Problem cache-unavailable, work-too-large */
-  keep(storage: Storage, pieces: readonly Uint8Array[]): Promise<void>;
+  keep(storage: Storage, pieces: readonly Uint8Array[], caller: string): Promise<void>;
   /** @throws Problem cache-not-found, cache-unavailable; and what `reserve` does */
   find(id: string, reserve: Reserve): Promise<Uint8Array<ArrayBuffer>>;
 }
@@ -37,6 +37,7 @@ export function cachesIn(store: CacheStore, { CACHE_TTL }: Pick<Config, 'CACHE_T
         const detail = `the stored caches take ${error.bytes} bytes, but the limit is ${error.limit} bytes`;
         throw new Problem('work-too-large', detail);
       }
+      if (error instanceof CacheBusy) throw new Problem('overloaded', error.message);
       if (!(error instanceof CacheUnavailable)) throw error;
       throw unavailable(error.message);
     }
@@ -56,8 +57,9 @@ export function cachesIn(store: CacheStore, { CACHE_TTL }: Pick<Config, 'CACHE_T
       store.passedOver();
       return unavailable(trouble);
     },
-    keep({ cache_id, cache_expires_at }, pieces) {
-      return reach(store.put(cache_id, pieces, Date.parse(cache_expires_at) - Date.now()));
+    keep({ cache_id, cache_expires_at }, pieces, caller) {
+      const ttl = Math.min(Date.parse(cache_expires_at) - Date.now(), CACHE_TTL); // clocks can be set back
+      return reach(store.put(cache_id, pieces, ttl, caller));
     },
     async find(id, reserve) {
       const expiry = expiryOf(id);

@@ -13,7 +13,7 @@ const roomFor = (entries: number) => memoryStore(entries * 2048);
 describe('caches in memory', () => {
   it('come back as they were put, as often as they are asked for, each time in memory of its own', async () => {
     const store = roomFor(4);
-    await store.put('a', [bytes(3, 1), bytes(2, 2)], LONG);
+    await store.put('a', [bytes(3, 1), bytes(2, 2)], LONG, 'me');
     for (let i = 0; i < 2; i++) {
       const got = await store.get('a', ignored);
       expect([...(got ?? [])]).toEqual([1, 1, 1, 2, 2]);
@@ -25,7 +25,7 @@ describe('caches in memory', () => {
 
   it('are not copied where there is no memory for them: the size is told first', async () => {
     const store = roomFor(4);
-    await store.put('a', [bytes(3), bytes(700)], LONG);
+    await store.put('a', [bytes(3), bytes(700)], LONG, 'me');
     const asked: number[] = [];
     const refuse = (bytes: number) => {
       asked.push(bytes);
@@ -39,12 +39,30 @@ describe('caches in memory', () => {
 
   it('make room for new ones: what was used least recently goes first', async () => {
     const store = roomFor(3);
-    for (const id of ['a', 'b', 'c']) await store.put(id, [bytes(1024)], LONG);
+    for (const id of ['a', 'b', 'c']) await store.put(id, [bytes(1024)], LONG, 'me');
     await store.get('a', ignored);
-    await store.put('d', [bytes(1024)], LONG);
+    await store.put('d', [bytes(1024)], LONG, 'me');
     const there = await Promise.all(['a', 'b', 'c', 'd'].map((id) => store.get(id, ignored)));
     expect(there.map((one) => one !== undefined)).toEqual([true, false, true, true]);
     expect(store.stats()).toMatchObject({ evictions: 1, entries: 3, bytes: 3 * 2048 });
+  });
+
+  it('make room by whoever has most of them, whatever others put and use', async () => {
+    const store = roomFor(10);
+    for (const id of ['a', 'b', 'c']) await store.put(id, [bytes(1024)], LONG, 'polite');
+    await store.put('d', [bytes(1024)], LONG, 'other');
+    for (let i = 0; i < 100; i++) await store.put(`flood ${i}`, [bytes(1024)], LONG, 'greedy');
+    const isThere = async (id: string) => (await store.get(id, ignored)) !== undefined;
+    for (const id of ['a', 'b', 'c', 'd', 'flood 99', 'flood 94']) expect(await isThere(id)).toBe(true);
+    expect(await isThere('flood 93')).toBe(false);
+    expect(store.stats()).toMatchObject({ evictions: 94, entries: 10, bytes: 10 * 2048 });
+    // Many others that have one each do not push out what the polite one has, but make the greedy one's less.
+    for (let i = 0; i < 3; i++) await store.put(`one ${i}`, [bytes(1024)], LONG, `caller ${i}`);
+    for (const id of ['a', 'b', 'c', 'd', 'flood 99', 'flood 98']) expect(await isThere(id)).toBe(true);
+    // Alone, a caller may have all.
+    const own = roomFor(10);
+    for (let i = 0; i < 10; i++) await own.put(`${i}`, [bytes(1024)], LONG, 'alone');
+    expect(own.stats().entries).toBe(10);
   });
 
   it('never take more than the limit, whatever is put', async () => {
@@ -54,7 +72,7 @@ describe('caches in memory', () => {
         const store = memoryStore(limit);
         expect(store.largest).toBe(Math.max(0, limit - 1024));
         for (const [i, size] of all.entries()) {
-          const put = store.put(`${i}`, [bytes(size)], LONG);
+          const put = store.put(`${i}`, [bytes(size)], LONG, 'me');
           if (size + 1024 > limit) await expect(put).rejects.toThrow(CacheTooLarge);
           else {
             await put;
@@ -70,8 +88,8 @@ describe('caches in memory', () => {
 
   it('too large for the limit are refused, both amounts named, and push nothing out', async () => {
     const store = memoryStore(3000);
-    await store.put('a', [bytes(1000)], LONG);
-    await expect(store.put('b', [bytes(1000), bytes(1000)], LONG)).rejects.toThrow(
+    await store.put('a', [bytes(1000)], LONG, 'me');
+    await expect(store.put('b', [bytes(1000), bytes(1000)], LONG, 'me')).rejects.toThrow(
       '2000 bytes are to be kept, but the limit is 1976 bytes',
     );
     expect(await store.get('a', ignored)).toBeDefined();
@@ -79,9 +97,9 @@ describe('caches in memory', () => {
 
   it('go when their time is over, and give back their bytes without being asked for', async () => {
     const store = roomFor(4);
-    await store.put('short', [bytes(10)], 30);
-    await store.put('long', [bytes(10)], LONG);
-    await store.put('over', [bytes(10)], -5);
+    await store.put('short', [bytes(10)], 30, 'me');
+    await store.put('long', [bytes(10)], LONG, 'me');
+    await store.put('over', [bytes(10)], -5, 'me');
     expect(store.stats().entries).toBe(2);
     await vi.waitFor(() => expect(store.stats()).toMatchObject({ entries: 1, bytes: 1034 }), 10_000);
     expect(await store.get('short', ignored)).toBeUndefined();

@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { cacheId } from '../../src/caches/id.js';
 import { redisStore } from '../../src/caches/redis.js';
-import { type CacheStore, CacheTooLarge, CacheUnavailable } from '../../src/caches/store.js';
+import { CacheBusy, type CacheStore, CacheTooLarge, CacheUnavailable } from '../../src/caches/store.js';
 import { connectRedis } from '../../src/redis-connection.js';
 import { freePort, type RedisServer, startRedis } from '../redis.js';
 
@@ -47,7 +47,7 @@ describe('caches in Redis', () => {
     for (const lengths of [[1], [5, 7, 9], [4 * MB], [4 * MB + 1, 3], [9 * MB, 1, 9 * MB]]) {
       const pieces = lengths.map((length) => Uint8Array.from(randomBytes(length)));
       const id = idOf();
-      await one.put(id, pieces, LONG);
+      await one.put(id, pieces, LONG, 'me');
       const got = await other.get(id, ignored);
       expect(Buffer.concat(pieces).equals(got ?? Buffer.alloc(0))).toBe(true);
       expect(got?.byteOffset).toBe(0);
@@ -60,8 +60,8 @@ describe('caches in Redis', () => {
     const { store } = storeAt(redis.url);
     await isThere(store);
     const [short, long] = [idOf(), idOf()];
-    await store.put(long, [new Uint8Array(9 * MB)], 5000);
-    await store.put(short, [new Uint8Array(9)], 50);
+    await store.put(long, [new Uint8Array(9 * MB)], 5000, 'me');
+    await store.put(short, [new Uint8Array(9)], 50, 'me');
     const client = connectRedis(redis.url, pino({ level: 'silent' }));
     const ttl = await vi.waitFor(() => client.pttl(`unroll:cache:${long}`), PATIENT);
     expect(ttl).toBeGreaterThan(0);
@@ -75,13 +75,13 @@ describe('caches in Redis', () => {
   it('over the limit are refused, both amounts named', async () => {
     const { store } = storeAt(redis.url, 1000);
     await isThere(store);
-    const put = store.put(idOf(), [new Uint8Array(999), new Uint8Array(2)], LONG);
+    const put = store.put(idOf(), [new Uint8Array(999), new Uint8Array(2)], LONG, 'me');
     await expect(put).rejects.toThrow(CacheTooLarge);
     await expect(put).rejects.toThrow('1001 bytes are to be kept, but the limit is 1000 bytes');
     const larger = storeAt(redis.url).store;
     await isThere(larger);
     const id = idOf();
-    await larger.put(id, [new Uint8Array(9 * MB)], LONG);
+    await larger.put(id, [new Uint8Array(9 * MB)], LONG, 'me');
     await expect(store.get(id, ignored)).rejects.toThrow(CacheTooLarge);
   });
 
@@ -92,7 +92,7 @@ describe('caches in Redis', () => {
     const sent = async () => Number(/total_net_output_bytes:(\d+)/.exec(await client.info('stats'))?.[1]);
     const before = await vi.waitFor(sent, PATIENT);
     const id = idOf();
-    await store.put(id, [new Uint8Array(9 * MB), new Uint8Array(MB)], LONG);
+    await store.put(id, [new Uint8Array(9 * MB), new Uint8Array(MB)], LONG, 'me');
     const { failures } = store.stats(); // until the connection was there
     const asked: number[] = [];
     const refuse = (bytes: number) => {
@@ -112,7 +112,7 @@ describe('caches in Redis', () => {
     await isThere(store);
     const client = connectRedis(redis.url, pino({ level: 'silent' }));
     const id = idOf();
-    await store.put(id, [new Uint8Array(9 * MB)], LONG);
+    await store.put(id, [new Uint8Array(9 * MB)], LONG, 'me');
     await vi.waitFor(() => client.rpop(`unroll:cache:${id}`), PATIENT);
     expect(await store.get(id, ignored)).toBeUndefined();
     for (const length of ['', '-5', '1e3', 'x', '999999999999999999', '4']) {
@@ -137,9 +137,9 @@ describe('caches in Redis', () => {
     const { store } = storeAt(small.url);
     await isThere(store);
     const id = idOf();
-    await store.put(id, [new Uint8Array(MB)], LONG);
+    await store.put(id, [new Uint8Array(MB)], LONG, 'me');
     const fill = async () => {
-      for (let i = 0; i < 40; i++) await store.put(idOf(), [new Uint8Array(MB)], LONG);
+      for (let i = 0; i < 40; i++) await store.put(idOf(), [new Uint8Array(MB)], LONG, 'me');
     };
     const refused = fill();
     await expect(refused).rejects.toThrow(CacheUnavailable);
@@ -153,7 +153,7 @@ describe('caches in Redis', () => {
     const small = await startRedis(undefined, ['--maxmemory', '20mb', '--maxmemory-policy', 'noeviction']);
     const { store } = storeAt(small.url);
     await isThere(store);
-    await expect(store.put(idOf(), [new Uint8Array(40 * MB)], LONG)).rejects.toThrow(CacheUnavailable);
+    await expect(store.put(idOf(), [new Uint8Array(40 * MB)], LONG, 'me')).rejects.toThrow(CacheUnavailable);
     const client = connectRedis(small.url, pino({ level: 'silent' }));
     await vi.waitFor(async () => expect(await client.dbsize()).toBe(0), PATIENT);
     client.disconnect();
@@ -167,9 +167,9 @@ describe('caches in Redis', () => {
     const { store } = storeAt(small.url);
     await isThere(store);
     const [old, recent] = [15, 10].map((count) => Array.from({ length: count }, () => idOf()));
-    for (const id of old) await store.put(id, [new Uint8Array(MB)], LONG);
+    for (const id of old) await store.put(id, [new Uint8Array(MB)], LONG, 'me');
     await sleep(2100);
-    for (const id of recent) await store.put(id, [new Uint8Array(MB)], LONG);
+    for (const id of recent) await store.put(id, [new Uint8Array(MB)], LONG, 'me');
     for (const id of recent) expect(await store.get(id, ignored)).toHaveLength(MB);
     const there = await Promise.all(old.map((id) => store.get(id, ignored)));
     expect(there).toContain(undefined);
@@ -182,7 +182,7 @@ describe('a Redis that is not there', () => {
     const port = await freePort();
     const { store, log } = storeAt(`redis://:not-shown@127.0.0.1:${port}`);
     const start = performance.now();
-    await expect(store.put(idOf(), [new Uint8Array(3)], LONG)).rejects.toThrow(CacheUnavailable);
+    await expect(store.put(idOf(), [new Uint8Array(3)], LONG, 'me')).rejects.toThrow(CacheUnavailable);
     await expect(store.get(idOf(), ignored)).rejects.toThrow(CacheUnavailable);
     expect(performance.now() - start).toBeLessThan(1000);
     expect(store.trouble()).toBe('there is no connection');
@@ -193,7 +193,7 @@ describe('a Redis that is not there', () => {
     const late = await startRedis(port);
     await isThere(store);
     expect(store.trouble()).toBeUndefined();
-    await store.put(idOf(), [new Uint8Array(3)], LONG);
+    await store.put(idOf(), [new Uint8Array(3)], LONG, 'me');
     expect(JSON.stringify(log)).not.toContain('not-shown');
     await late.stop();
   });
@@ -203,7 +203,7 @@ describe('a Redis that is not there', () => {
     const { store, log } = storeAt(first.url);
     await isThere(store);
     const id = idOf();
-    await store.put(id, [new Uint8Array(3)], LONG);
+    await store.put(id, [new Uint8Array(3)], LONG, 'me');
     await first.stop();
     for (let i = 0; i < 20; i++) await expect(store.get(id, ignored)).rejects.toThrow(CacheUnavailable);
     // Several attempts to connect are made meanwhile.
@@ -211,7 +211,7 @@ describe('a Redis that is not there', () => {
     const again = await startRedis(first.port);
     await isThere(store);
     expect(await store.get(id, ignored)).toBeUndefined();
-    await store.put(id, [new Uint8Array(3)], LONG);
+    await store.put(id, [new Uint8Array(3)], LONG, 'me');
     expect(await store.get(id, ignored)).toHaveLength(3);
     expect(log.map(({ msg }) => msg)).toEqual([
       'redis is connected',
@@ -270,14 +270,16 @@ describe('a Redis that stalls', () => {
     const { store } = storeAt(proxy.url, 10 * MB);
     await isThere(store);
     const id = idOf();
-    await store.put(id, [new Uint8Array(100)], LONG);
+    await store.put(id, [new Uint8Array(100)], LONG, 'me');
     proxy.stall(true);
     const start = performance.now();
-    const puts = Array.from({ length: 20 }, () => store.put(idOf(), [new Uint8Array(MB)], LONG));
+    const puts = Array.from({ length: 20 }, () => store.put(idOf(), [new Uint8Array(MB)], LONG, 'me'));
     const results = await Promise.allSettled([...puts, store.get(id, ignored)]);
     expect(performance.now() - start).toBeLessThan(8000);
-    for (const result of results) expect(result).toMatchObject({ reason: { name: 'CacheUnavailable' } });
-    const refused = results.filter((one) => one.status === 'rejected' && /on their way/.test(one.reason.message));
+    for (const result of results) {
+      expect(result).toMatchObject({ reason: { name: expect.stringMatching(/^Cache(Unavailable|Busy)$/) } });
+    }
+    const refused = results.filter((one) => one.status === 'rejected' && one.reason instanceof CacheBusy);
     expect(refused).toHaveLength(10);
     proxy.stall(false);
     await isThere(store);
@@ -293,7 +295,7 @@ describe('a Redis that stalls', () => {
     const callFor = async (calls: number) => {
       for (let i = 0; i < calls; i++) {
         const start = performance.now();
-        const call = i % 2 === 0 ? store.get(idOf(), ignored) : store.put(idOf(), [new Uint8Array(9)], LONG);
+        const call = i % 2 === 0 ? store.get(idOf(), ignored) : store.put(idOf(), [new Uint8Array(9)], LONG, 'me');
         void call.catch(() => {}).then(() => times.push(performance.now() - start));
         await sleep(10);
       }
@@ -319,15 +321,30 @@ describe('a Redis that stalls', () => {
     proxy.close();
   });
 
-  it('has as many callers waiting as it may have; the others hear at once that it is unavailable', async () => {
+  it('is not to blame where more calls come at once than may be underway: they are refused as that', async () => {
+    const { store } = storeAt(redis.url, 64 * MB, 129);
+    await isThere(store);
+    const { failures } = store.stats();
+    const ids = Array.from({ length: 200 }, () => idOf());
+    const put = await Promise.allSettled(ids.map((id) => store.put(id, [new Uint8Array(9)], LONG, 'me')));
+    const refused = put.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
+    expect(refused).toHaveLength(71);
+    for (const error of refused) expect(error).toBeInstanceOf(CacheBusy);
+    expect(store.stats().failures).toBe(failures);
+    expect(store.trouble()).toBeUndefined();
+    expect(await store.get(ids[0], ignored)).toHaveLength(9);
+  });
+
+  it('has as many callers waiting as it may have; the others hear at once that they are too many', async () => {
     const proxy = await stallingProxy(redis.port);
     const { store } = storeAt(proxy.url, 64 * MB, 5);
     await isThere(store);
+    const { failures } = store.stats();
     proxy.stall(true);
     let waiting = 20;
     const start = performance.now();
     const calls = Array.from({ length: 20 }, (_, i) => {
-      const call = i % 2 === 0 ? store.get(idOf(), ignored) : store.put(idOf(), [new Uint8Array(9)], LONG);
+      const call = i % 2 === 0 ? store.get(idOf(), ignored) : store.put(idOf(), [new Uint8Array(9)], LONG, 'me');
       return call.catch((error) => {
         waiting--;
         return error;
@@ -335,7 +352,10 @@ describe('a Redis that stalls', () => {
     });
     await vi.waitFor(() => expect(waiting).toBe(5), PATIENT);
     expect(performance.now() - start).toBeLessThan(1500);
-    for (const error of await Promise.all(calls)) expect(error).toBeInstanceOf(CacheUnavailable);
+    const errors = await Promise.all(calls);
+    expect(errors.filter((error) => error instanceof CacheBusy)).toHaveLength(15);
+    expect(errors.filter((error) => error instanceof CacheUnavailable)).toHaveLength(5);
+    expect(store.stats().failures - failures).toBe(5);
     proxy.close();
   });
 });

@@ -470,7 +470,10 @@ describe('stored caches in Redis', () => {
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     for (const { status, text } of await Promise.all(others)) expect(status, text).toBe(200);
-    for (const { json } of await Promise.all(needy)) expect(json.code).toBe('cache-unavailable');
+    // Too many at once, before it is known that the server does not answer.
+    const codes = (await Promise.all(needy)).map(({ json }) => json.code as string);
+    expect(codes).toContain('cache-unavailable');
+    for (const code of codes) expect(['cache-unavailable', 'overloaded']).toContain(code);
     process.kill(frozen.pid, 'SIGCONT');
     await works(service.url);
     await service.stop();
@@ -506,9 +509,11 @@ describe('stored caches in Redis', () => {
     expect((await back(service.url, 'rnn', await stored(service.url, 'rnn'))).status).toBe(200);
     const store = redisStore(connectRedis(CACHE_URL, pino({ level: 'silent' })), { limit: 2 ** 26, callers: 9 });
     const id = cacheId(Date.now() + 60_000);
-    await vi.waitFor(() => store.put(id, [new Uint8Array(9 * MB)], 60_000), PATIENT);
+    await vi.waitFor(() => store.put(id, [new Uint8Array(9 * MB)], 60_000, 'me'), PATIENT);
     expect(await store.get(id, () => {})).toHaveLength(9 * MB);
-    await expect(store.put(cacheId(Date.now() + 60_000), [new Uint8Array(50 * MB)], 60_000)).rejects.toThrow(/^OOM /);
+    await expect(store.put(cacheId(Date.now() + 60_000), [new Uint8Array(50 * MB)], 60_000, 'me')).rejects.toThrow(
+      /^OOM /,
+    );
     const used = async () =>
       [...(await owner.info('commandstats')).matchAll(/^cmdstat_([\w|]+)/gm)].map(([, name]) => name);
     await vi.waitFor(async () => expect(await used()).toContain('unlink'), PATIENT);

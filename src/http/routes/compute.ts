@@ -46,9 +46,11 @@ export async function computeRoutes(
         if (storage && outcome.stored) {
           request.hold.become(bytesOut + lengthOf(outcome.stored));
           const start = now();
-          const isKept = await whileWanted(request, caches.keep(storage, outcome.stored)).finally(() => {
-            timings.store = now() - start;
-          });
+          const isKept = await whileWanted(request, caches.keep(storage, outcome.stored, callerOf(request))).finally(
+            () => {
+              timings.store = now() - start;
+            },
+          );
           if (!isKept) return reply.hijack();
           request.hold.become(bytesOut);
         }
