@@ -24,7 +24,6 @@ const ARROWS: Record<string, readonly string[]> = {
 const OWNERS: Record<string, string> = {
   fastify: 'http',
   '@fastify/': 'http',
-  'lru-cache': 'caches',
   'prom-client': 'http',
   '@opentelemetry/sdk': '.',
   '@opentelemetry/exporter': '.',

@@ -180,7 +180,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     status: 503,
     title: 'The service cannot take the request now',
     meaning:
-      'The memory that all requests may take together (MEMORY_LIMIT) is taken by others, or no worker is alive at the moment. Try again after Retry-After seconds.',
+      'The memory that all requests may take together (MEMORY_LIMIT) is taken by others, too many calls to the store of caches are underway at once, or no worker is alive at the moment. Try again after Retry-After seconds.',
     retryAfter: 1,
     operation: true,
   },
