@@ -9,7 +9,6 @@ export async function documentText(): Promise<string> {
   const pool = {
     tier: 'scalar' as const,
     memory: Ledger.create(0, 0),
-    checkPlace: () => {},
     begin: () => {
       throw new Error('not here');
     },

@@ -17,8 +17,6 @@ export interface Pool {
   readonly tier: Tier;
   /** The memory that requests take: bodies, what is computed from them, answers. */
   readonly memory: Pick<Ledger, 'used' | 'limit' | 'share' | 'enter' | 'leave' | 'exchange' | 'charge'>;
-  /** @throws Refused when the pool cannot take another request of the caller now */
-  checkPlace(caller: string): void;
   /**
    * Runs an operation on a body. The body's memory, which is its own, moves to a worker: it is the pool's from then on.
    *
@@ -318,9 +316,6 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
   return {
     tier,
     memory: ledger,
-    checkPlace(caller) {
-      if (!ledger.hasPlace(caller)) throw queueFull();
-    },
     begin(operation, body, deadline, from = {}) {
       const { caller = NOBODY, caches } = from;
       const handedOver = now();
