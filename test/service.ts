@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url';
 export interface Service {
   readonly url: string;
   readonly pid: number;
+  /** From now on nobody reads its log, which is a pipe. */
+  leaveLog(): void;
   /**
    * Sends SIGTERM and resolves with the exit code, or 128 + the signal's number if a signal ended the process,
    * as shells count it. A process that does not stop in time is killed.
@@ -43,7 +45,8 @@ export async function startService(env: Readonly<Record<string, string>> = {}): 
     return stopped;
   };
   try {
-    return { url: await listening(child, exited), pid: child.pid as number, stop };
+    const url = await listening(child, exited);
+    return { url, pid: child.pid as number, leaveLog: () => child.stdout.pause(), stop };
   } catch (error) {
     child.kill('SIGKILL');
     throw error;

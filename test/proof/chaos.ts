@@ -2,18 +2,30 @@
 
 import { parseArgs } from 'node:util';
 import { argumentsOr } from '../arguments.js';
+import { ATTACKS } from './attacks/attacks.js';
 import { print } from './report.js';
 import type { Scenario } from './scenario.js';
 import { aborts } from './scenarios/aborts.js';
 import { faults } from './scenarios/faults.js';
 import { floods } from './scenarios/floods.js';
+import { hostile } from './scenarios/hostile.js';
 import { kills } from './scenarios/kills.js';
 import { memory } from './scenarios/memory.js';
 import { redis } from './scenarios/redis.js';
 import { restarts } from './scenarios/restarts.js';
 import { slow } from './scenarios/slow.js';
 
-const SCENARIOS: Readonly<Record<string, Scenario>> = { kills, faults, aborts, slow, floods, memory, redis, restarts };
+const SCENARIOS: Readonly<Record<string, Scenario>> = {
+  kills,
+  faults,
+  aborts,
+  slow,
+  floods,
+  memory,
+  redis,
+  restarts,
+  hostile,
+};
 
 const HELP = `npm run chaos -- [scenario …] [options]; without a scenario: all of them
 
@@ -24,12 +36,13 @@ ${Object.entries(SCENARIOS)
   --times   how often, or how many clients; by default the number behind each scenario
   --seed    of the requests' numbers (the time)
   --short   fewer
+  --only    of hostile: these attacks, separated by commas (${Object.keys(ATTACKS).join(', ')})
 
 Every answer is compared with the known one. Lines that start with { are for programs. Exits with 1 when a promise is broken.`;
 
 function readArguments() {
   const text = { type: 'string' } as const;
-  const options = { times: text, seed: text, short: { type: 'boolean', default: false } } as const;
+  const options = { times: text, seed: text, only: text, short: { type: 'boolean', default: false } } as const;
   const { values, positionals } = parseArgs({ allowPositionals: true, options });
   const wrong = positionals.find((name) => !Object.hasOwn(SCENARIOS, name));
   if (wrong !== undefined) throw new Error(`${wrong} is none of ${Object.keys(SCENARIOS).join(', ')}`);
@@ -43,10 +56,11 @@ function readArguments() {
     times: numberOf('times'),
     seed: numberOf('seed') ?? Date.now() % 2 ** 20,
     short: values.short,
+    only: values.only?.split(','),
   };
 }
 
-async function chaos({ names, times, seed, short }: ReturnType<typeof readArguments>): Promise<boolean> {
+async function chaos({ names, times, seed, short, only }: ReturnType<typeof readArguments>): Promise<boolean> {
   let kept = true;
   for (const name of names) {
     const scenario = SCENARIOS[name];
@@ -55,6 +69,7 @@ async function chaos({ names, times, seed, short }: ReturnType<typeof readArgume
       times: times ?? (short ? scenario.short : scenario.times),
       seed,
       short,
+      ...(only && { only }),
     });
     if (skipped !== undefined) console.log(`${name}: left out, because ${skipped}`);
     else

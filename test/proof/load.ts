@@ -12,6 +12,8 @@ import { type Ending, open, send } from './client.js';
  * the known one.
  */
 export interface Loader {
+  /** The same requests go to another service from now on. */
+  aim(url: string): void;
   run(plan: Plan): Promise<Tally>;
   /** Ends a run before its time: nothing new is sent, and what is under way is waited for. */
   finish(): void;
@@ -67,6 +69,7 @@ export async function startLoader(url: string, cases: readonly Case[]): Promise<
   child.send({ url, cases });
   await once(child, 'message');
   return {
+    aim: (other) => child.send({ url: other }),
     async run(plan) {
       child.send({ plan });
       const tally = await Promise.race([
@@ -94,8 +97,9 @@ if (process.argv[1] === file) {
   let finished = new AbortController();
   process.on('message', (message: Message) => {
     if (message.finish) finished.abort();
-    if (message.url !== undefined && message.cases !== undefined) {
-      ({ url, cases } = message as Required<Message>);
+    if (message.url !== undefined) url = message.url;
+    if (message.cases) {
+      cases = message.cases;
       process.send?.('ready');
     }
     if (message.plan) {

@@ -34,3 +34,26 @@ export function watchMemory(pid: number): { stop(): Memory } {
     },
   };
 }
+
+/** What the README promises: for the process, for each worker, and what the settings allow. */
+export function ceilingMib(settings: { MEMORY_LIMIT: number; CACHE_LIMIT: number; WORKERS: number }): number {
+  return 150 + 200 * settings.WORKERS + (settings.MEMORY_LIMIT + settings.CACHE_LIMIT) / 2 ** 20;
+}
+
+const PEAK_EVERY_MS = 20;
+
+/** The most that a process has resident from now on, in MiB. */
+export function watchPeak(pid: number): { stop(): number } {
+  let peak = 0;
+  const sample = () => {
+    peak = Math.max(peak, mebibytes(residentBytes(pid)) || 0);
+  };
+  sample();
+  const timer = setInterval(sample, PEAK_EVERY_MS);
+  return {
+    stop() {
+      clearInterval(timer);
+      return peak;
+    },
+  };
+}

@@ -16,6 +16,8 @@ export interface Plan {
   readonly seed: number;
   /** Only shows that everything runs: fewer different requests, shorter waits. */
   readonly short: boolean;
+  /** Of hostile: these attacks only. */
+  readonly only?: readonly string[];
 }
 
 export interface Outcome {

@@ -52,3 +52,16 @@ export async function startProbe(url: string) {
     },
   };
 }
+
+const GAUGES = ['unroll_queue_requests', 'unroll_running_requests', 'unroll_workers_busy', 'unroll_memory_bytes'];
+
+/** What /metrics says of places and bytes in use; nothing where there are no metrics. */
+export async function poolGauges(
+  url: string,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Record<string, number>> {
+  const response = await fetch(`${url}/metrics`, { headers });
+  const text = response.ok ? await response.text() : '';
+  const found = GAUGES.map((name) => [name, new RegExp(`^${name}(?:{})? (\\S+)$`, 'm').exec(text)?.[1]]);
+  return Object.fromEntries(found.flatMap(([name, value]) => (value === undefined ? [] : [[name, Number(value)]])));
+}

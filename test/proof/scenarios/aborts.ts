@@ -5,7 +5,7 @@ import { startService } from '../../service.js';
 import { startLoader } from '../load.js';
 import { figuresOf, finding, findingsOf, untouched } from '../report.js';
 import type { Scenario } from '../scenario.js';
-import { catalogueFor } from '../subject.js';
+import { catalogueFor, poolGauges } from '../subject.js';
 
 const ABORTERS = 16;
 const REST_MS = 3000;
@@ -91,14 +91,4 @@ async function idleShare(pid: number, rest: number): Promise<number> {
   const before = cpuMs(pid);
   await sleep(1000);
   return (cpuMs(pid) - before) / 1000;
-}
-
-const GAUGES = ['unroll_queue_requests', 'unroll_running_requests', 'unroll_workers_busy', 'unroll_memory_bytes'];
-
-/** What /metrics says of places and bytes in use; nothing where there are no metrics. */
-async function poolGauges(url: string): Promise<Record<string, number>> {
-  const response = await fetch(`${url}/metrics`);
-  const text = response.ok ? await response.text() : '';
-  const found = GAUGES.map((name) => [name, new RegExp(`^${name}(?:{})? (\\S+)$`, 'm').exec(text)?.[1]]);
-  return Object.fromEntries(found.flatMap(([name, value]) => (value === undefined ? [] : [[name, Number(value)]])));
 }
