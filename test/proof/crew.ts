@@ -29,6 +29,9 @@ const NICE = 10;
 
 export async function startCrews(): Promise<Crews> {
   const children = Array.from({ length: CREWS }, () => fork(file));
+  const died = Promise.race(children.map((child) => once(child, 'exit'))).then(
+    ([code]) => `an attacker exited with ${code}`,
+  );
   await Promise.all(children.map((child) => once(child, 'message')));
   return {
     begin(attack, target) {
@@ -40,10 +43,7 @@ export async function startCrews(): Promise<Crews> {
       const all = await Promise.all(
         children.map(async (child) => {
           child.send({} satisfies Order);
-          const acted = await Promise.race([
-            once(child, 'message').then(([message]) => message as Acted),
-            once(child, 'exit').then(([code]) => `an attacker exited with ${code}`),
-          ]);
+          const acted = await Promise.race([once(child, 'message').then(([message]) => message as Acted), died]);
           if (typeof acted === 'string') throw new Error(acted);
           return acted;
         }),

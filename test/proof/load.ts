@@ -66,16 +66,14 @@ const HUNG_MS = 60_000;
 
 export async function startLoader(url: string, cases: readonly Case[]): Promise<Loader> {
   const child = fork(file, [], { serialization: 'advanced' });
+  const died = once(child, 'exit').then(([code]) => `the load generator exited with ${code}`);
   child.send({ url, cases });
   await once(child, 'message');
   return {
     aim: (other) => child.send({ url: other }),
     async run(plan) {
       child.send({ plan });
-      const tally = await Promise.race([
-        once(child, 'message').then(([message]) => message as Tally),
-        once(child, 'exit').then(([code]) => `the load generator exited with ${code}`),
-      ]);
+      const tally = await Promise.race([once(child, 'message').then(([message]) => message as Tally), died]);
       if (typeof tally === 'string') throw new Error(tally);
       return tally;
     },

@@ -7,8 +7,8 @@ const SENT = Buffer.alloc(MIB + 1, ' ');
 
 interface Upload {
   readonly connections: number;
-  /** Absent: chunked. */
-  readonly announced?: number;
+  /** What the connections announce, in turn; absent: chunked. */
+  readonly announced?: readonly number[];
   /** So many bytes after each pause. */
   readonly bytes: number;
   readonly pauseMs: number;
@@ -21,13 +21,13 @@ const upload =
     const piece = Buffer.alloc(bytes, ' ');
     const framed = (data: Buffer) =>
       announced === undefined ? Buffer.concat([Buffer.from(`${data.length.toString(16)}\r\n`), data, CRLF]) : data;
-    const head = siege.head(
-      FORWARD,
-      announced === undefined ? 'transfer-encoding: chunked\r\n' : `content-length: ${announced}\r\n`,
-    );
+    const heads = announced?.map((length) => siege.head(FORWARD, `content-length: ${length}\r\n`)) ?? [
+      siege.head(FORWARD, 'transfer-encoding: chunked\r\n'),
+    ];
+    let opened = 0;
     return siege.keep(connections, (socket) => {
       siege.onAnswers(socket);
-      socket.write(head);
+      socket.write(heads[opened++ % heads.length]);
       socket.write(framed(SENT));
       const timer = setInterval(() => socket.write(framed(piece)), pauseMs);
       socket.once('close', () => clearInterval(timer));
@@ -39,13 +39,13 @@ const CRLF = Buffer.from('\r\n');
 export const announced: Attack = {
   what: '8 uploads announce 256 MiB, send 1 MiB, then a byte every 10 s: memory is charged for what has arrived',
   service: 'roomy',
-  act: upload({ connections: 8, announced: 256 * MIB, bytes: 1, pauseMs: 10_000 }),
+  act: upload({ connections: 8, announced: [256 * MIB - 16 * 1024], bytes: 1, pauseMs: 10_000 }),
 };
 
 export const announcedMany: Attack = {
-  what: '64 uploads announce 40 MiB, send 1 MiB, then 1 KB a second: a body has a least rate, and a caller a share of the memory',
+  what: '64 uploads announce 40 MiB and less, send 1 MiB, then 1 KB a second: a body has a least rate, and a caller a share of the memory',
   service: 'tight',
-  act: upload({ connections: 64, announced: 40 * MIB, bytes: 1000, pauseMs: 1000 }),
+  act: upload({ connections: 64, announced: [40, 20, 10, 5, 2.5].map((mib) => mib * MIB), bytes: 1000, pauseMs: 1000 }),
 };
 
 export const chunked: Attack = {

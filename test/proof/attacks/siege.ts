@@ -37,6 +37,7 @@ export class Siege {
   }
 
   count(what: string): void {
+    if (this.signal.aborted) return; // then it is us who end everything
     this.answers[what] = (this.answers[what] ?? 0) + 1;
   }
 

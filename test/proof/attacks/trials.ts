@@ -30,9 +30,9 @@ const STOP_MS = 5000;
 const LEVEL_MIB = 64;
 
 export const unreadLog: Trial = {
-  what: 'requests whose lines in the log are 15 kB long, while nobody reads the log: memory is level, and the stop waits for no reader',
+  what: 'requests with the longest lines in the log, while nobody reads the log: memory is level, and the stop waits for no reader',
   service: 'tight',
-  act: (siege) => siege.repeat(50, siege.head(`GET /${'x'.repeat(15_000)}`)),
+  act: (siege) => siege.repeat(50, siege.head(`GET /${'x'.repeat(255)}`, `x-request-id: ${'y'.repeat(128)}\r\n`)),
   async try({ name, crews, seconds, short }) {
     const service = await startService(environmentOf(this.service));
     try {
@@ -75,13 +75,13 @@ export const unreadLog: Trial = {
 };
 
 /** What the process may allocate beyond what it has. */
-const SPARE = 300 * 2 ** 20;
+const SPARE = 128 * 2 ** 20;
 
 export const allocation: Trial = {
-  what: '8 bodies of 200 MB for a process that gets no more than 300 MiB from the system: what cannot be allocated is refused with 503',
+  what: '8 bodies of 60 MB for a process that gets no more than 128 MiB from the system: what cannot be allocated is refused with 503',
   service: 'roomy',
   act(siege) {
-    const length = 200_000_000;
+    const length = 60_000_000;
     const head = siege.head('POST /v1/rnn/forward', `content-length: ${length}\r\n`);
     return siege.repeat(8, Buffer.concat([head, Buffer.alloc(length, ' ')]));
   },

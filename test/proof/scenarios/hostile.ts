@@ -67,8 +67,8 @@ export const hostile: Scenario = {
           const seen = await besiege({ name, attack, subject, company: company as Company, crews, share, short });
           figures[name] = seen.figures;
           findings.push(...ofAttack(name, seen.findings));
-          // What an attack has left behind is not the next one's.
-          if (!seen.isIdle) {
+          // What an attack has left behind is not the next one's; only a short run has no time for that.
+          if (!short || !seen.isIdle) {
             await subject.service.stop();
             subject = undefined;
           }
