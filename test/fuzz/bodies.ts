@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { operations } from '../../src/operations/operations.js';
-import { choicesArbitrary, dimsArbitraryFor, type Json, type JsonObject, numbersFrom, tensorsFor } from '../values.js';
+import {
+  choicesArbitrary,
+  dimsArbitraryFor,
+  flat,
+  type Json,
+  type JsonObject,
+  numbersFrom,
+  tensorsFor,
+} from '../values.js';
 import { numberTexts } from './numbers.js';
 
 /** A body for an operation, and whether it is one that must be answered. */
@@ -8,6 +16,8 @@ export interface Body {
   readonly path: string;
   readonly bytes: Buffer;
   readonly valid: boolean;
+  /** Must it be refused, whatever for? */
+  readonly refused?: boolean;
 }
 
 /** Bodies that are right, by the table of operations. */
@@ -72,6 +82,38 @@ const restructured = fc
     for (const one of changes) change(changed, structuredClone(one));
     return { path, bytes: Buffer.from(JSON.stringify(changed)), valid: false };
   });
+
+/** Ways to give a tensor another rank. */
+const RANKS: readonly ((tensor: Json[]) => Json)[] = [
+  (tensor) => tensor[0],
+  (tensor) => tensor.flat(),
+  (tensor) => flat(tensor),
+  (tensor) => flat(tensor)[0],
+  (tensor) => [tensor],
+  (tensor) => tensor.map((row) => [row]),
+  () => [],
+];
+
+/** Weights of another rank than they must have; what a worker keeps of weights must not suffer from them. */
+const ranked = fc.tuple(validBodies, fc.nat(), fc.constantFrom(...RANKS)).map(([{ path, request }, which, change]) => {
+  const changed = structuredClone(request);
+  const weights = weightsIn(changed);
+  const names = Object.keys(weights);
+  const name = names[which % names.length];
+  const tensor = weights[name] as Json[];
+  weights[name] = change(tensor);
+  return { path, bytes: Buffer.from(JSON.stringify(changed)), valid: false, refused: true };
+});
+
+/** The object that holds the weights, wherever it is in the request. */
+function weightsIn(request: JsonObject): JsonObject {
+  if ('parameters' in request) return request.parameters as JsonObject;
+  const inside = Object.values(request).find(
+    (value) => value !== null && typeof value === 'object' && !Array.isArray(value),
+  );
+  if (inside === undefined) throw new Error('a request without weights');
+  return weightsIn(inside as JsonObject);
+}
 
 /** Texts that are near enough to JSON to get far. */
 const FRAGMENTS = [
@@ -147,6 +189,7 @@ const strange = fc
 export const bodies: fc.Arbitrary<Body> = fc.oneof(
   { weight: 3, arbitrary: validBodies },
   { weight: 3, arbitrary: restructured },
+  { weight: 1, arbitrary: ranked },
   { weight: 3, arbitrary: broken },
   { weight: 1, arbitrary: cut },
   { weight: 2, arbitrary: renumbered },

@@ -110,6 +110,7 @@ function faultOfAnswer(request: Request | undefined, { status, headers, body }: 
     if (request?.valid && code !== 'non-finite-result') return says('a good request is refused');
     return undefined;
   }
+  if (request?.refused) return says('what must be refused is not');
   if (operation) {
     const [type] = (headers['content-type'] ?? '').split(';');
     const schema = operation.responses[status]?.content?.[type]?.schema;

@@ -15,6 +15,8 @@ export interface Request {
   readonly path: string;
   /** Must it be answered with 200, or with 422 where a number becomes too large? */
   readonly valid: boolean;
+  /** Must it be refused? */
+  readonly refused?: boolean | undefined;
 }
 
 type Header = readonly [string, string];
@@ -150,11 +152,23 @@ const anyBody = fc.oneof({ weight: 4, arbitrary: bodies }, { weight: 1, arbitrar
 /** A request to an operation: the body is what matters. */
 const ordinary: fc.Arbitrary<Message> = fc
   .tuple(anyBody, fc.oneof({ weight: 4, arbitrary: fc.constant([]) }, fc.array(idleHeaders, { maxLength: 3 })))
-  .map(([{ path, bytes, valid }, headers]) => ({
+  .map(([{ path, bytes, valid, refused }, headers]) => ({
     what: 'body',
     writes: [framed('POST', path, withUsual(headers, bytes), bytes)],
-    requests: [{ method: 'POST', path, valid }],
+    requests: [{ method: 'POST', path, valid, refused }],
   }));
+
+/** Heads with more and more fields, all of which together are no larger than a head may be. */
+const manyHeaders: fc.Arbitrary<Message> = fc
+  .tuple(anyBody, fc.integer({ min: 20, max: 1500 }))
+  .map(([{ path, bytes }, count]) => {
+    const headers = Array.from({ length: count }, (_, i): Header => [`x${i % 100}`, '1']);
+    return {
+      what: 'many headers',
+      writes: [framed('POST', path, withUsual(headers, bytes), bytes)],
+      requests: [{ method: 'POST', path, valid: false }],
+    };
+  });
 
 /** A request whose head is odd, but says where it ends. */
 const oddHead: fc.Arbitrary<Message> = fc
@@ -202,6 +216,19 @@ const inChunks: fc.Arbitrary<Message> = fc
     };
   });
 
+/** HTTP/1.0 knows no chunks: who reads them all the same can be made to see another request than a proxy does. */
+const chunksInHttp10: fc.Arbitrary<Message> = inChunks.map(({ writes, requests = [] }) => ({
+  what: 'chunks in HTTP/1.0',
+  writes: [Buffer.from(Buffer.concat(writes).toString('latin1').replace(' HTTP/1.1\r\n', ' HTTP/1.0\r\n'), 'latin1')],
+  requests: requests.map((one) => ({ ...one, valid: false, refused: true })),
+}));
+
+/** A request whose client leaves in the middle. */
+const aborted: fc.Arbitrary<Message> = fc.tuple(fc.oneof(ordinary, inChunks), fc.nat()).map(([{ writes }, at]) => {
+  const bytes = Buffer.concat(writes);
+  return { what: 'aborted', writes: [bytes.subarray(0, 1 + (at % (bytes.length - 1)))], requests: undefined };
+});
+
 function cutAt(bytes: Buffer, at: readonly number[]): Buffer[] {
   const cuts = [0, ...at.map((one) => one % (bytes.length + 1)).sort((a, b) => a - b), bytes.length];
   return cuts
@@ -218,7 +245,7 @@ const pipelined: fc.Arbitrary<Message> = fc
     {
       weight: 1,
       arbitrary: fc
-        .tuple(ordinary, fc.integer({ min: 10, max: 150 }))
+        .tuple(ordinary, fc.integer({ min: 10, max: 400 }))
         .map(([one, n]) => new Array<Message>(n).fill(one)),
     },
   )
@@ -334,6 +361,9 @@ export const messages: fc.Arbitrary<Message> = fc.oneof(
   { weight: 10, arbitrary: ordinary },
   { weight: 4, arbitrary: oddHead },
   { weight: 2, arbitrary: inChunks },
+  { weight: 1, arbitrary: manyHeaders },
+  { weight: 1, arbitrary: chunksInHttp10 },
+  { weight: 1, arbitrary: aborted },
   { weight: 1, arbitrary: pipelined },
   { weight: 1, arbitrary: lying },
   { weight: 1, arbitrary: damaged },

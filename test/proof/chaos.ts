@@ -46,6 +46,9 @@ function readArguments() {
   const { values, positionals } = parseArgs({ allowPositionals: true, options });
   const wrong = positionals.find((name) => !Object.hasOwn(SCENARIOS, name));
   if (wrong !== undefined) throw new Error(`${wrong} is none of ${Object.keys(SCENARIOS).join(', ')}`);
+  const only = values.only?.split(',');
+  const unknown = only?.find((name) => !Object.hasOwn(ATTACKS, name));
+  if (unknown !== undefined) throw new Error(`${unknown} is none of ${Object.keys(ATTACKS).join(', ')}`);
   const numberOf = (name: 'times' | 'seed'): number | undefined => {
     const value = values[name];
     if (value !== undefined && !(Number(value) > 0)) throw new Error(`--${name} ${value} is no number above 0`);
@@ -56,7 +59,7 @@ function readArguments() {
     times: numberOf('times'),
     seed: numberOf('seed') ?? Date.now() % 2 ** 20,
     short: values.short,
-    only: values.only?.split(','),
+    only,
   };
 }
 

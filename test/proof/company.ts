@@ -11,7 +11,7 @@ import { LIVE, startBareServer } from './subject.js';
 export interface Company {
   aim(url: string, headers: Readonly<Record<string, string>>): void;
   /**
-   * What they see for so long. Who has no answer by then is waited for: for a while, and when the attack is over.
+   * What they see for so long. Who has no answer by then is waited for: for as long again, and when the attack is over.
    *
    * @param attacked ends the attack
    */
@@ -40,9 +40,6 @@ const PLANS: Readonly<Record<keyof Seen, Plan>> = {
   medium: { connections: 1, perSecond: 2 },
 };
 
-/** How long an attack goes on for those who still have no answer. */
-const PATIENCE_MS = 5000;
-
 export async function startCompany(url: string, cases: readonly Case[]): Promise<Company> {
   const called = (wanted: string) => cases.filter(({ name }) => name === wanted);
   const bareServer = await startBareServer();
@@ -70,7 +67,7 @@ export async function startCompany(url: string, cases: readonly Case[]): Promise
           return [name, await loader.run(plan)] as const;
         }),
       );
-      await Promise.race([observing, sleep(1000 * seconds + PATIENCE_MS)]);
+      await Promise.race([observing, sleep(2 * 1000 * seconds)]);
       const acted = await attacked();
       return [Object.fromEntries(await observing) as unknown as Seen, acted];
     },
