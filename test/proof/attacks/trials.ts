@@ -74,6 +74,8 @@ export const unreadLog: Trial = {
   },
 };
 
+/** Until all threads are there that this work takes. */
+const WARM_UP_S = 3;
 /** Until the first bodies have come, on a busy machine too. */
 const ARRIVAL_S = 4;
 /** What the process may allocate beyond what it has. */
@@ -90,6 +92,10 @@ export const allocation: Trial = {
   async try({ name, crews, seconds }) {
     const service = await startService(environmentOf(this.service));
     try {
+      // Without the limit at first: a thread that cannot be started any more ends the process, whoever has written it.
+      crews.begin(name, targetOf(service, this.service));
+      await sleep(1000 * WARM_UP_S);
+      await crews.end();
       const size = 1024 * Number(/VmSize:\s+(\d+)/.exec(readFileSync(`/proc/${service.pid}/status`, 'latin1'))?.[1]);
       execFileSync('prlimit', ['--pid', `${service.pid}`, `--as=${size + SPARE}`]);
       crews.begin(name, targetOf(service, this.service));
