@@ -6,7 +6,7 @@ import fp from 'fastify-plugin';
 import type { Logger } from 'pino';
 import { isAllocationFailure, NO_MEMORY } from '../compute/allocation.js';
 import { SECURITY_HEADERS } from './headers.js';
-import { closeWhenAnswered } from './pipelining.js';
+import { closeWhenAnswered, ignoreWhatComes } from './pipelining.js';
 import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds } from './problems.js';
 
 /** Told of what is refused before it is a request of any route. */
@@ -173,6 +173,7 @@ export function refuseOnSocket(
   // The request that is being answered; Node itself looks there before it writes to a socket.
   const { _httpMessage: pending } = socket as { _httpMessage?: ServerResponse | null };
   if (pending?.req.complete && closeWhenAnswered(socket)) return;
+  ignoreWhatComes(socket);
   const problem = malformed(code);
   const { status } = problemKinds[problem.code];
   const id = randomUUID();

@@ -65,6 +65,11 @@ export function isFollowed(socket: Socket): 'surely' | 'maybe' | 'never' {
   return isLast ? 'never' : 'maybe';
 }
 
+/** Nothing that the connection brings from now on is begun: it has been told that it is refused. */
+export function ignoreWhatComes(socket: Socket): void {
+  lines.set(socket, { waiting: [], isLast: true });
+}
+
 /**
  * What the connection has brought whole is still answered; then it is closed.
  *

@@ -57,6 +57,19 @@ describe('connections', () => {
     expect(counted?.value).toBe(1);
   });
 
+  it('beyond them have nothing computed for them, whatever they ask for', async () => {
+    service = await start({ workers: 1, settings: { ADDRESS_LIMIT: 1 } });
+    await open();
+    const refused = await open();
+    const body = '{}';
+    const head = `POST /v1/rnn/forward HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
+    refused.socket.write(head + body);
+    await refused.closed;
+    await sleep(300);
+    expect(refused.answer().match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 503']);
+    expect(service.log.filter(({ operation }) => operation !== undefined)).toEqual([]);
+  });
+
   it('beyond all that there may be are told so and closed', async () => {
     service = await start({ workers: 1, settings: { ADDRESS_LIMIT: 3, CONNECTION_LIMIT: 4 } });
     for (const address of ['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4']) await open(address);
