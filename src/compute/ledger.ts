@@ -145,7 +145,7 @@ export class Ledger {
   /**
    * Changes what workers have taken for the request, in place of what they had before.
    *
-   * @return false, and nothing has changed, where it would be more than the limit
+   * @return false, and nothing has changed, where it would be more than the limit or the caller's share
    */
   take(slot: number, bytes: number): boolean {
     if (!this.exchange(this.#entries[at(slot) + ACCOUNT], this.takenBy(slot), bytes)) return false;

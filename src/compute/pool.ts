@@ -269,9 +269,8 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
     const enqueue: Enqueue = (name, task, ms, bytes = 0) =>
       new Promise((resolve, reject) => {
         const since = performance.now();
-        const whole = isHeavy({ name, bytes });
-        if (whole) heavyTurn ??= queue.turnOf(caller, true);
-        const turn = whole ? (heavyTurn as number) : queue.turnOf(caller, false);
+        if (isHeavy({ name, bytes })) heavyTurn ??= queue.turnOf(caller, true);
+        const turn = heavyTurn ?? queue.turnOf(caller, false);
         queue.add({ name, task, slot, caller, turn, bytes, ms, since, wasLost: false, resolve, reject });
         flushSoon();
       });

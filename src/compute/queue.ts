@@ -31,6 +31,7 @@ const MESSAGE_BYTES = 64 * 1024;
 const GATHER_MS = 5;
 /** Reading a body of this size takes about 5 ms. What it then asks for is cut into parts if it takes longer. */
 const LIGHT_BYTES = 1024 * 1024;
+
 /**
  * What waits for a worker: light requests, and heavy ones with the parts of those that have begun, each for threads of
  * its own. So a short request never waits for a long one. Among both, callers take turns.

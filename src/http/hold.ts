@@ -2,13 +2,15 @@ import type { Pool } from '../compute/pool.js';
 
 /** What one request takes of the memory of all of them while its bytes are in this thread: first its body, then its answer. */
 export class Hold {
+  /** Whom it counts for. */
+  readonly caller: string;
   readonly #memory: Pool['memory'];
   readonly #account: number;
   #bytes = 0;
   #isOver = false;
 
-  /** @param caller whom it counts for */
   constructor(memory: Pool['memory'], caller: string) {
+    this.caller = caller;
     this.#memory = memory;
     this.#account = memory.enter(caller);
   }

@@ -91,7 +91,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     status: 408,
     title: 'The request came too slowly',
     meaning:
-      'The request was not complete within REQUEST_TIMEOUT milliseconds, or no byte of it came for IDLE_TIMEOUT milliseconds.',
+      'The request was not complete within REQUEST_TIMEOUT milliseconds, no byte of it came for IDLE_TIMEOUT milliseconds, or its body came too slowly.',
     operation: true,
   },
   'payload-too-large': {
@@ -180,7 +180,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     status: 503,
     title: 'The service cannot take the request now',
     meaning:
-      'The memory that all requests may take together (MEMORY_LIMIT) is taken by others, too many calls to the store of caches are underway at once, or no worker is alive at the moment. Try again after Retry-After seconds.',
+      'The memory that all requests or one caller may take (MEMORY_LIMIT) is taken, or the system has none; too many calls to the store of caches are underway at once; there are as many connections as there may be (CONNECTION_LIMIT, ADDRESS_LIMIT); or no worker is alive at the moment. Try again after Retry-After seconds.',
     retryAfter: 1,
     operation: true,
   },

@@ -9,7 +9,6 @@ import type { Operation } from '../../operations/operation.js';
 import { operations } from '../../operations/operations.js';
 import type { Dims } from '../../tensor/shapes.js';
 import type { Caches } from '../caches.js';
-import { callerOf } from '../caller.js';
 import { tooLate } from '../deadline.js';
 import { operationSchema } from '../openapi.js';
 import { Problem } from '../problems.js';
@@ -46,11 +45,10 @@ export async function computeRoutes(
         if (storage && outcome.stored) {
           request.hold.become(bytesOut + lengthOf(outcome.stored));
           const start = now();
-          const isKept = await whileWanted(request, caches.keep(storage, outcome.stored, callerOf(request))).finally(
-            () => {
-              timings.store = now() - start;
-            },
-          );
+          const keeping = caches.keep(storage, outcome.stored, request.hold.caller);
+          const isKept = await whileWanted(request, keeping).finally(() => {
+            timings.store = now() - start;
+          });
           if (!isKept) return reply.hijack();
           request.hold.become(bytesOut);
         }
@@ -105,7 +103,7 @@ async function run(
 ): Promise<Outcome | undefined> {
   try {
     const { outcome, cancel } = pool.begin(operation.id, body, request.deadline.at, {
-      caller: callerOf(request),
+      caller: request.hold.caller,
       caches,
     });
     request.whenOver(cancel);
