@@ -104,7 +104,6 @@ function collect(
   let bytes = new Uint8Array(first);
   let length = 0;
   let held = first;
-  request.whenOver(() => discard(bytes)); // what a worker has by then is here no longer
   return new Promise((resolve, reject) => {
     function refuse(problem: Problem): void {
       payload.off('data', take);
@@ -149,6 +148,7 @@ function collect(
     });
     payload.once('error', reject);
     if (expected > FIRST_BYTES || announced === undefined) {
+      request.whenOver(() => discard(bytes)); // what a worker has by then is here no longer
       const tooSlow = () => refuse(late('the body comes too slowly'));
       request.mustSend(() => length, tooSlow);
     }
