@@ -90,6 +90,13 @@ export const configSchema = Type.Object({
     description:
       'Milliseconds that a client may let pass without a byte while its request comes or its answer goes; then the connection is cut.',
   }),
+  KEEP_ALIVE_TIMEOUT: Type.Integer({
+    default: 72_000,
+    minimum: 1,
+    maximum: 2 ** 31 - 1001, // Node adds a second
+    description:
+      'Milliseconds that a connection stays open for another request after an answer. Longer than the balancer in front keeps it.',
+  }),
   DEADLINE: Type.Integer({
     default: 60_000,
     minimum: 1,

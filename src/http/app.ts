@@ -166,7 +166,7 @@ export async function buildApp({
   return app;
 }
 
-function serverOptions({ REQUEST_TIMEOUT, IDLE_TIMEOUT }: Config): ServerOptions {
+function serverOptions({ REQUEST_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_TIMEOUT }: Config): ServerOptions {
   const headersTimeout = Math.min(IDLE_TIMEOUT, REQUEST_TIMEOUT); // Node exchanges the two where this is the longer one
   return {
     requireHostHeader: false, // the errors plugin requires it, and answers with a problem
@@ -174,7 +174,7 @@ function serverOptions({ REQUEST_TIMEOUT, IDLE_TIMEOUT }: Config): ServerOptions
     requestTimeout: REQUEST_TIMEOUT,
     headersTimeout,
     connectionsCheckingInterval: Math.min(5000, headersTimeout),
-    keepAliveTimeout: 72_000,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT,
   };
 }
 

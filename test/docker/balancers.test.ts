@@ -139,3 +139,8 @@ it('a balancer waits for longer than a request may take', () => {
   expect(seconds('docker/haproxy.cfg', 'timeout server')).toBeGreaterThan(longest);
   expect(seconds('docker/nginx.conf.template', 'proxy_read_timeout')).toBeGreaterThan(longest);
 });
+
+it('nginx closes an idle connection to an instance sooner than the instance would', () => {
+  const seconds = /upstream unroll [\s\S]*? keepalive_timeout (\d+)s;/.exec(read('docker/nginx.conf.template'))?.[1];
+  expect(1000 * Number(seconds)).toBeLessThan(loadConfig({}).KEEP_ALIVE_TIMEOUT);
+});

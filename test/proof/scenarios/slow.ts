@@ -12,7 +12,7 @@ import { catalogueFor } from '../subject.js';
 const LIMIT_MS = 2000;
 /** Node looks at connections every LIMIT_MS; a client that was told has another second to go; and a second is ours. */
 const CUT_MS = 2 * LIMIT_MS + 1000 + 1000;
-/** Between two requests a connection may be idle for Fastify's 72 seconds. */
+/** Between two requests a connection may be idle for the 72 seconds of KEEP_ALIVE_TIMEOUT. */
 const KEPT_ALIVE_MS = 80_000;
 /** An answer must have been computed before it can be left unread. */
 const UNREAD_MS = CUT_MS + 4000;
