@@ -4,7 +4,7 @@ import { Ledger } from '../src/compute/ledger.js';
 import { loadConfig } from '../src/config.js';
 import { buildApp } from '../src/http/app.js';
 
-/** The OpenAPI document as the service gives it out, as text; no worker is started for it. */
+/** The OpenAPI document as text: as the service gives it out, but for the server; no worker is started for it. */
 export async function documentText(): Promise<string> {
   const pool = {
     tier: 'scalar' as const,
@@ -33,7 +33,10 @@ export async function documentText(): Promise<string> {
     logger: pino({ level: 'silent' }),
   });
   await app.ready();
-  const text = JSON.stringify(app.swagger(), null, 2);
+  const text = JSON.stringify({ ...app.swagger(), servers: [SERVER] }, null, 2);
   await app.close();
   return `${text}\n`;
 }
+
+/** An absolute address, as several generators of clients need it. */
+const SERVER = { url: 'http://localhost:3000', description: 'the service as it starts without settings' };

@@ -2,13 +2,13 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify';
 import fp from 'fastify-plugin';
-import type { TSchema } from 'typebox';
+import Type, { type TSchema } from 'typebox';
 import type { Operation } from '../operations/operation.js';
 import { operations } from '../operations/operations.js';
 import { DEADLINE_HEADER } from './deadline.js';
 import { exampleOf } from './examples.js';
 import { PAGE_POLICY } from './headers.js';
-import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds, problemSchema } from './problems.js';
+import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds, problemSchemas } from './problems.js';
 import { REQUEST_ID } from './request-id.js';
 import { groupSchema, ref } from './schema.js';
 import { VERSION } from './version.js';
@@ -17,12 +17,10 @@ import { VERSION } from './version.js';
 export const openapiPlugin = fp(
   async (app: FastifyInstance) => {
     const schemas = new Map<string, TSchema>();
-    for (const { request, answer } of operations) {
-      groupSchema(request, schemas);
-      groupSchema(answer, schemas);
-    }
+    for (const { answer } of operations) groupSchema(answer, schemas, false);
+    for (const { request } of operations) groupSchema(request, schemas, true);
     for (const schema of schemas.values()) app.addSchema(schema);
-    app.addSchema(problemSchema);
+    for (const schema of [...problemSchemas, healthSchema]) app.addSchema(schema);
 
     await app.register(swagger, {
       openapi: {
@@ -90,6 +88,11 @@ const securitySchemes = {
 /** Keys are configured for each instance: the document, which is the same everywhere, cannot say that they are needed. */
 export const keyIfAsked: Record<string, string[]>[] = [{}, { bearer: [] }, { apiKey: [] }];
 
+const healthSchema = Type.Object(
+  { status: Type.String({ description: '`live` or `ready`, as the path asks' }) },
+  { $id: 'Health', description: 'The service is well' },
+);
+
 /** What the document says of one operation. */
 export function operationSchema(operation: Operation): FastifySchema {
   const { id, tag, summary, description, request, answer } = operation;
@@ -125,6 +128,7 @@ const requestHeaders = {
   properties: {
     [DEADLINE_HEADER]: {
       type: 'integer',
+      format: 'int32',
       minimum: 1,
       description:
         'milliseconds in which the answer must be ready, the time in the queue included; absent: as the service is configured',
@@ -153,10 +157,11 @@ const answerHeaders = {
 const limitHeaders = {
   'ratelimit-limit': {
     type: 'integer',
+    format: 'int32',
     description: 'requests that the caller may make in a minute, if there is a limit',
   },
-  'ratelimit-remaining': { type: 'integer', description: 'how many of them are left' },
-  'ratelimit-reset': { type: 'integer', description: 'seconds until all of them are there again' },
+  'ratelimit-remaining': { type: 'integer', format: 'int32', description: 'how many of them are left' },
+  'ratelimit-reset': { type: 'integer', format: 'int32', description: 'seconds until all of them are there again' },
 };
 
 /** The error answers of a route, by status, each code with an example. */
@@ -180,7 +185,9 @@ function problemResponse(codes: readonly ProblemCode[], path: string): object {
       ...(codes.includes('unauthorized')
         ? { 'www-authenticate': { type: 'string', description: 'how to send a key: Bearer' } }
         : {}),
-      ...(retry ? { 'retry-after': { type: 'integer', description: 'seconds to wait before trying again' } } : {}),
+      ...(retry
+        ? { 'retry-after': { type: 'integer', format: 'int32', description: 'seconds to wait before trying again' } }
+        : {}),
     },
     content: {
       [PROBLEM_TYPE]: {

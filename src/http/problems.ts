@@ -209,30 +209,39 @@ export class Problem extends Error {
 }
 
 /** RFC 9457, application/problem+json. */
-export const problemSchema = Type.Object(
+const problemSchema = Type.Object(
   {
     type: Type.String({ description: 'where this kind of problem is described: a path of the service' }),
     title: Type.String({ description: 'the kind of problem in a few words' }),
-    status: Type.Integer({ description: 'the HTTP status' }),
+    status: Type.Integer({ format: 'int32', description: 'the HTTP status' }),
     detail: Type.String({ description: 'what is wrong with this request' }),
     instance: Type.String({ description: 'the path that was asked for' }),
-    code: Type.Enum(Object.keys(problemKinds), { type: 'string', description: 'the kind of problem, for programs' }),
+    code: Type.Unsafe<ProblemCode>({ $ref: 'ProblemCode#' }),
     request_id: Type.String({ description: 'the x-request-id of the answer, which is in the log too' }),
-    errors: Type.Array(
-      Type.Object(
-        {
-          pointer: Type.String({ description: 'JSON pointer (RFC 6901) of the member; empty: the body as a whole' }),
-          detail: Type.String({ description: 'what is wrong there' }),
-          offset: Type.Optional(Type.Integer({ description: 'for invalid-json: the byte, counted from 0' })),
-        },
-        { additionalProperties: false },
-      ),
-      { description: 'everything that was found wrong with the body' },
-    ),
+    errors: Type.Array(Type.Unsafe<Fault>({ $ref: 'ProblemError#' }), {
+      description: 'everything that was found wrong with the body',
+    }),
     error: Type.String({ description: 'the detail again, for clients of the Open Inference Protocol' }),
   },
-  { $id: 'Problem', description: 'An error (RFC 9457)', additionalProperties: false },
+  { $id: 'Problem', description: 'An error (RFC 9457)' },
 );
+
+const problemErrorSchema = Type.Object(
+  {
+    pointer: Type.String({ description: 'JSON pointer (RFC 6901) of the member; empty: the body as a whole' }),
+    detail: Type.String({ description: 'what is wrong there' }),
+    offset: Type.Optional(Type.Integer({ format: 'int64', description: 'for invalid-json: the byte, counted from 0' })),
+  },
+  { $id: 'ProblemError', description: 'One thing that is wrong with the body' },
+);
+
+const problemCodeSchema = Type.Enum(Object.keys(problemKinds), {
+  $id: 'ProblemCode',
+  type: 'string',
+  description: 'the kind of problem, for programs',
+});
+
+export const problemSchemas = [problemSchema, problemErrorSchema, problemCodeSchema];
 
 export const PROBLEM_TYPE = 'application/problem+json';
 

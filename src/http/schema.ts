@@ -6,48 +6,55 @@ export function ref(name: string): TSchema {
   return Type.Unsafe({ $ref: `${name}#` });
 }
 
-/** The schema of a group, named; groups inside it are referred to. Collects every group it meets into `found`. */
-export function groupSchema(group: GroupMember, found: Map<string, TSchema>): TSchema {
+/**
+ * The schema of a group, named; groups and choices inside it are referred to. Collects every one it meets into `found`.
+ *
+ * @param isStrict it refuses members that it does not know, as requests do. Answers may get further ones, which must not
+ *   break the clients that exist.
+ */
+export function groupSchema(group: GroupMember, found: Map<string, TSchema>, isStrict: boolean): TSchema {
   const known = found.get(group.name);
   if (known) return known;
   const properties = Object.fromEntries(
     Object.entries(group.members).map(([name, member]) => {
-      const schema = memberSchema(member, found);
+      const schema = memberSchema(member, found, isStrict);
       return [name, member.optional ? Type.Optional(schema) : schema];
     }),
   );
   const schema = Type.Object(properties, {
     $id: group.name,
     description: group.description,
-    additionalProperties: false,
+    ...(isStrict && { additionalProperties: false }),
   });
   found.set(group.name, schema);
   return schema;
 }
 
-function memberSchema(member: Member, found: Map<string, TSchema>): TSchema {
+function memberSchema(member: Member, found: Map<string, TSchema>, isStrict: boolean): TSchema {
   switch (member.kind) {
     case 'tensor':
       return tensorSchema(member);
     case 'group':
-      groupSchema(member, found);
+      groupSchema(member, found, isStrict);
       return ref(member.name);
     case 'choice': {
-      const { choices, otherwise, description } = member;
-      return Type.Enum([...choices], { type: 'string', default: otherwise, description });
+      // Without a default, which makes an optional member required in some generated clients.
+      const { name, choices, description } = member;
+      found.set(name, Type.Enum([...choices], { $id: name, type: 'string', description }));
+      return ref(name);
     }
     case 'text': {
       const { longest, format, description } = member;
       return Type.String(format ? { format, description } : { maxLength: longest, description });
     }
     case 'integer':
-      return Type.Integer({ minimum: member.minimum, description: member.description });
+      return Type.Integer({ format: 'int32', minimum: member.minimum, description: member.description });
   }
 }
 
 /** Nested arrays, one level an axis. */
 function tensorSchema(member: TensorMember): TSchema {
-  let schema: TSchema = Type.Number();
+  let schema: TSchema = Type.Number({ format: 'double' });
   member.dims.forEach((_, axis) => {
     const outermost = axis === member.dims.length - 1;
     const description = `${member.description}; shape ${symbolicShape(member)}`;

@@ -95,7 +95,7 @@ export const lstmCellForwardOperation = operation({
     parameters,
     dtype,
   }),
-  answer: group('LstmCellForwardResponse', 'the states after the step', {
+  answer: group('LstmCellForwardResult', 'the states after the step', {
     a_next: tensor('n_a m', 'hidden state after the step'),
     c_next: tensor('n_a m', 'memory state after the step'),
     yt_pred: optional(tensor('n_y m', 'prediction; there if Wy and by are given')),
@@ -124,7 +124,7 @@ export const lstmCellBackwardOperation = operation({
     dc_next: tensor('n_a m', 'gradient of the loss by c_next'),
     dtype,
   }),
-  answer: group('LstmCellBackwardResponse', 'gradients of the step', {
+  answer: group('LstmCellBackwardResult', 'gradients of the step', {
     gradients: group('LstmCellGradients', 'each of the shape of what it is the gradient of', {
       dxt: tensor('n_x m', 'gradient of xt'),
       da_prev: tensor('n_a m', 'gradient of a_prev'),
@@ -173,7 +173,7 @@ export const lstmForwardOperation = operation({
     caches,
     dtype,
   }),
-  answer: group('LstmForwardResponse', 'the states of the sequence', {
+  answer: group('LstmForwardResult', 'the states of the sequence', {
     a: tensor('n_a m T_x', 'hidden states'),
     y: optional(tensor('n_y m T_x', 'predictions; there if Wy and by are given')),
     c: tensor('n_a m T_x', 'memory states'),
@@ -226,7 +226,7 @@ export const lstmBackwardOperation = operation({
     },
     { either: [{ need: ['caches'] }, { need: ['cache_id'] }, { need: ['x', 'a0', 'parameters'], may: ['c0'] }] },
   ),
-  answer: group('LstmBackwardResponse', 'gradients of the sequence', {
+  answer: group('LstmBackwardResult', 'gradients of the sequence', {
     gradients: group('LstmGradients', 'each of the shape of what it is the gradient of', {
       dx: tensor('n_x m T_da', 'gradient of x'),
       da0: tensor('n_a m', 'gradient of a0'),

@@ -3,9 +3,10 @@ import { choice, type GroupMember, integer, optional, text } from '../tensor/sig
 /** Members that several operations take beside their tensors. */
 
 export const dtype = choice(
+  'Dtype',
   ['float64', 'float32'],
   'float64',
-  'type of all numbers of the request: read to the nearest, computed and answered in it',
+  'type of all numbers of the request: they are read to the nearest of it, computed and answered in it; absent: `float64`',
 );
 
 /**
@@ -13,9 +14,10 @@ export const dtype = choice(
  * `stored` ones stay with the service. It is by these four names that compute/stored.ts finds them.
  */
 export const caches = choice(
+  'CachesMode',
   ['none', 'inline', 'stored'],
   'none',
-  'whether the answer holds `caches`, which the backward operation takes instead of the inputs: `inline`; or whether the service keeps them for a while and the answer holds their `cache_id`: `stored`',
+  'what becomes of the caches, which the backward operation takes instead of the inputs. `inline`: the answer holds them as `caches`; `stored`: the service keeps them for a while, and the answer holds their `cache_id`; `none`, or absent: they are not kept',
 );
 
 export const cache_id = text(64, 'names the `caches` that a forward operation has stored, with all their tensors');

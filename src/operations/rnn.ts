@@ -63,7 +63,7 @@ export const rnnCellForwardOperation = operation({
     parameters,
     dtype,
   }),
-  answer: group('RnnCellForwardResponse', 'the state after the step', {
+  answer: group('RnnCellForwardResult', 'the state after the step', {
     a_next: tensor('n_a m', 'hidden state after the step'),
     yt_pred: optional(tensor('n_y m', 'prediction; there if Wya and by are given')),
     cache: cellCache,
@@ -88,7 +88,7 @@ export const rnnCellBackwardOperation = operation({
     da_next: tensor('n_a m', 'gradient of the loss by a_next'),
     dtype,
   }),
-  answer: group('RnnCellBackwardResponse', 'gradients of the step', {
+  answer: group('RnnCellBackwardResult', 'gradients of the step', {
     gradients: group('RnnCellGradients', 'each of the shape of what it is the gradient of', {
       dxt: tensor('n_x m', 'gradient of xt'),
       da_prev: tensor('n_a m', 'gradient of a_prev'),
@@ -131,7 +131,7 @@ export const rnnForwardOperation = operation({
     caches,
     dtype,
   }),
-  answer: group('RnnForwardResponse', 'the states of the sequence', {
+  answer: group('RnnForwardResult', 'the states of the sequence', {
     a: tensor('n_a m T_x', 'hidden states'),
     y_pred: optional(tensor('n_y m T_x', 'predictions; there if Wya and by are given')),
     ...keptCaches(sequenceCaches),
@@ -171,7 +171,7 @@ export const rnnBackwardOperation = operation({
     },
     { either: [{ need: ['caches'] }, { need: ['cache_id'] }, { need: ['x', 'a0', 'parameters'] }] },
   ),
-  answer: group('RnnBackwardResponse', 'gradients of the sequence', {
+  answer: group('RnnBackwardResult', 'gradients of the sequence', {
     gradients: group('RnnGradients', 'each of the shape of what it is the gradient of', {
       dx: tensor('n_x m T_da', 'gradient of x'),
       da0: tensor('n_a m', 'gradient of a0'),

@@ -40,8 +40,10 @@ export interface Alternative {
   readonly may?: readonly string[];
 }
 
+/** One of several words. Choices of one name are one schema in the OpenAPI document. */
 export interface ChoiceMember<C extends string = string> {
   readonly kind: 'choice';
+  readonly name: string;
   readonly choices: readonly C[];
   /** Taken when the member is absent. */
   readonly otherwise: C;
@@ -100,11 +102,12 @@ export function optional<M extends TensorMember | GroupMember>(member: M): Omit<
 }
 
 export function choice<const C extends string>(
+  name: string,
   choices: readonly C[],
   otherwise: NoInfer<C>,
   description: string,
 ): ChoiceMember<C> {
-  return { kind: 'choice', choices, otherwise, description, optional: true };
+  return { kind: 'choice', name, choices, otherwise, description, optional: true };
 }
 
 export function integer(minimum: number, description: string): IntegerMember {

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { Ajv } from 'ajv';
 import { expect } from 'vitest';
-import { PROBLEM_TYPE, type ProblemCode, problemKinds, problemSchema } from '../../src/http/problems.js';
+import { PROBLEM_TYPE, type ProblemCode, problemKinds, problemSchemas } from '../../src/http/problems.js';
 
 export interface Answer {
   readonly status: number;
@@ -9,7 +9,9 @@ export interface Answer {
   readonly text: string;
 }
 
-const isProblem = new Ajv({ strict: false }).compile(problemSchema);
+const isProblem = new Ajv({ strict: false, formats: { int32: true, int64: true }, schemas: problemSchemas }).compile({
+  $ref: 'Problem#',
+});
 
 /** It is what the service answers with this code, by the OpenAPI document and its own table. */
 export function expectProblem(

@@ -17,9 +17,9 @@ const signatureOf = (otherwise: Dtype) =>
     parameters: optional(
       group('Parameters', 'weights', { W: tensor('n_a n_x', 'weights'), b: optional(tensor('n_a 1', 'bias')) }),
     ),
-    mode: choice(['plain', 'fancy'], 'plain', 'how'),
+    mode: choice('Choice', ['plain', 'fancy'], 'plain', 'how'),
     steps: integer(1, 'how many'),
-    dtype: choice(DTYPES, otherwise, 'type of all numbers'),
+    dtype: choice('Dtype', DTYPES, otherwise, 'type of all numbers'),
   });
 
 export const signatures = { float64: signatureOf('float64'), float32: signatureOf('float32') };

@@ -52,7 +52,7 @@ export function documentedAt(method: string, path: string): Documented | undefin
   return documented.find((one) => one.method === method && one.path === path);
 }
 
-const ajv = new Ajv({ strict: false, formats: { 'date-time': true } });
+const ajv = new Ajv({ strict: false, formats: { 'date-time': true, double: true, int32: true, int64: true } });
 ajv.addSchema({ $id: 'document', components: document.components });
 const validators = new Map<Schema, ValidateFunction>();
 

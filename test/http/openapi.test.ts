@@ -29,7 +29,7 @@ const document: Document = JSON.parse(committed);
 
 /** Checks a value against a schema of the document. */
 function validator(schema: object): ValidateFunction {
-  const ajv = new Ajv({ strict: false, formats: { 'date-time': true } });
+  const ajv = new Ajv({ strict: false, formats: { 'date-time': true, double: true, int32: true, int64: true } });
   ajv.addSchema({ $id: 'document', components: document.components });
   return ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/components', '"document#/components')));
 }
@@ -39,6 +39,9 @@ function expectValid(schema: object, value: unknown): void {
   check(value);
   expect(check.errors ?? []).toEqual([]);
 }
+
+/** What the service says of itself, and the committed document cannot. */
+const HERE = { url: '/', description: 'this instance' };
 
 let service: Started;
 beforeAll(async () => {
@@ -50,7 +53,7 @@ afterAll(() => service.stop());
 describe('the OpenAPI document', () => {
   it('that is committed is the one the service gives out (npm run openapi writes it anew)', async () => {
     expect(committed).toBe(await documentText());
-    expect((await supertest(service.url).get('/openapi.json')).body).toEqual(document);
+    expect((await supertest(service.url).get('/openapi.json')).body).toEqual({ ...document, servers: [HERE] });
   });
 
   it('is the same whatever is configured, and says that keys may be asked for', async () => {
@@ -61,7 +64,7 @@ describe('the OpenAPI document', () => {
       TRUST_PROXY: '127.0.0.1',
     };
     const guarded = await start({ workers: 1, kernels: 'scalar', settings });
-    expect((await supertest(guarded.url).get('/openapi.json')).body).toEqual(document);
+    expect((await supertest(guarded.url).get('/openapi.json')).body).toEqual({ ...document, servers: [HERE] });
     await guarded.stop();
     const { securitySchemes } = document.components;
     expect(securitySchemes).toMatchObject({
@@ -98,6 +101,48 @@ describe('the OpenAPI document', () => {
       'post /v1/rnn/cell/forward rnnCellForward',
       'post /v1/rnn/forward rnnForward',
     ]);
+  });
+
+  it('gives every number a format, and nothing a default', () => {
+    const formats: Record<string, string[]> = { number: ['double'], integer: ['int32', 'int64'] };
+    const wrong: string[] = [];
+    let numbers = 0;
+    const check = (part: unknown, where: string): void => {
+      if (typeof part !== 'object' || part === null) return;
+      const { type, format } = part as { type?: unknown; format?: string };
+      if (typeof type === 'string' && formats[type]) {
+        numbers++;
+        if (!formats[type].includes(String(format))) wrong.push(`${where}: ${type}, ${format}`);
+      }
+      if ('default' in part) wrong.push(`${where}: default`);
+      for (const [name, member] of Object.entries(part)) {
+        if (name !== 'example' && name !== 'examples') check(member, `${where}/${name}`);
+      }
+    };
+    check(document, '');
+    expect(wrong).toEqual([]);
+    expect(numbers).toBeGreaterThan(50);
+  });
+
+  it('has three enums, no name that generators take for themselves, and answers that may have further members', () => {
+    const { schemas } = document.components;
+    const inAnswers = new Set<string>();
+    const follow = (part: unknown): void => {
+      for (const [, name] of JSON.stringify(part).matchAll(/#\/components\/schemas\/(\w+)/g)) {
+        if (inAnswers.has(name)) continue;
+        inAnswers.add(name);
+        follow(schemas[name]);
+      }
+    };
+    follow(Object.values(document.paths).map(({ get, post }) => (post ?? get)?.responses));
+    for (const [name, schema] of Object.entries(schemas)) {
+      expect(name).not.toMatch(/Response$/);
+      const isStrict = JSON.stringify(schema).includes('"additionalProperties":false');
+      expect(isStrict, name).toBe(!inAnswers.has(name) && !('enum' in schema));
+    }
+    const enums = Object.entries(schemas).filter(([, schema]) => 'enum' in schema);
+    expect(enums.map(([name]) => name).sort()).toEqual(['CachesMode', 'Dtype', 'ProblemCode']);
+    expect(JSON.stringify(document).match(/"enum":/g)).toHaveLength(3);
   });
 
   it('names its schemas', () => {

@@ -13,7 +13,7 @@ const roads = [
 ];
 const signature = group('Request', '', {
   x: tensor('n m', 'input'),
-  dtype: choice(['float64', 'float32'], 'float64', 'number type'),
+  dtype: choice('Choice', ['float64', 'float32'], 'float64', 'number type'),
 });
 
 describe.each(roads)('the member dtype, $road road', ({ codec }) => {
@@ -47,7 +47,10 @@ describe.each(roads)('the member dtype, $road road', ({ codec }) => {
   );
 
   it('is float64 where the signature has no such member, whatever is in the body', () => {
-    const named = group('Request', '', { x: tensor('n', ''), mode: choice(['float32', 'other'], 'other', '') });
+    const named = group('Request', '', {
+      x: tensor('n', ''),
+      mode: choice('Choice', ['float32', 'other'], 'other', ''),
+    });
     expect(read('{"x":[0.1],"mode":"float32"}', named).data).toEqual(Float64Array.of(0.1));
   });
 

@@ -124,7 +124,7 @@ it.each(DTYPES)(
         const text = Buffer.from(writeJson(answer, { w: written }));
         expect(text.equals(writeJson(answer, { w: written }, codec))).toBe(true);
 
-        const request = group('Request', '', { w, dtype: choice(DTYPES, dtype, '') });
+        const request = group('Request', '', { w, dtype: choice('Dtype', DTYPES, dtype, '') });
         for (const road of [undefined, codec]) {
           const back = readJson(text, request, road).w as Tensor;
           // Written again from what was read, and compared bit by bit: the texts tell all numbers apart.

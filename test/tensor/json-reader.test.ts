@@ -15,7 +15,7 @@ const signature = group('Request', 'a request', {
     { W: tensor('n_a n_x', 'weights'), V: optional(tensor('n_y n_a', 'more')), b: optional(tensor('n_y 1', 'bias')) },
     { together: [['V', 'b']] },
   ),
-  mode: choice(['plain', 'fancy'], 'plain', 'how'),
+  mode: choice('Choice', ['plain', 'fancy'], 'plain', 'how'),
   steps: integer(1, 'how many'),
 });
 const REST = '"parameters":{"W":[[1]]}';

@@ -1,11 +1,8 @@
 import type { FastifyInstance } from 'fastify';
-import Type from 'typebox';
 import type { Pool } from '../../compute/pool.js';
 import { problemResponses } from '../openapi.js';
 import { Problem } from '../problems.js';
-
-const statusSchema = (status: string) =>
-  Type.Object({ status: Type.Enum([status], { type: 'string' }) }, { additionalProperties: false });
+import { ref } from '../schema.js';
 
 /** For orchestrators: is the process alive, and can it take work? Neither waits for a worker. */
 export async function healthRoutes(app: FastifyInstance, { pool }: { pool: Pool }): Promise<void> {
@@ -17,7 +14,7 @@ export async function healthRoutes(app: FastifyInstance, { pool }: { pool: Pool 
         tags: ['Service'],
         summary: 'The process answers',
         response: {
-          200: { description: 'it does', content: { 'application/json': { schema: statusSchema('live') } } },
+          200: { description: 'it does', content: { 'application/json': { schema: ref('Health') } } },
         },
       },
     },
@@ -32,7 +29,7 @@ export async function healthRoutes(app: FastifyInstance, { pool }: { pool: Pool 
         tags: ['Service'],
         summary: 'The service can take work',
         response: {
-          200: { description: 'it can', content: { 'application/json': { schema: statusSchema('ready') } } },
+          200: { description: 'it can', content: { 'application/json': { schema: ref('Health') } } },
           ...problemResponses(['draining', 'overloaded'], '/health/ready'),
         },
       },
