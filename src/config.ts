@@ -172,7 +172,7 @@ export const configSchema = Type.Object({
   CORS_ORIGINS: Type.String({
     default: '',
     description:
-      'Origins (`https://example.org`) whose pages may call the service from a browser, separated by commas; `*` for all.',
+      'Origins whose pages may call the service from a browser, separated by commas: `https://example.org`, or `https://*.example.org` for all subdomains of any depth (not for example.org itself). `*` alone is for all.',
   }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     type: 'string',

@@ -6,6 +6,7 @@ import fp from 'fastify-plugin';
 import type { Logger } from 'pino';
 import { type Config, ConfigError } from '../config.js';
 import { type KeysConfig, openKeys } from './keys.js';
+import { originsOf } from './origins.js';
 import { Problem } from './problems.js';
 
 declare module 'fastify' {
@@ -74,16 +75,8 @@ function unauthorized(given: boolean): Problem {
 
 /** What a page of another origin may send and see. */
 async function allowPages(app: FastifyInstance, list: string): Promise<void> {
-  const origins = list.split(',').map((origin) => origin.trim());
-  for (const origin of origins) {
-    if (origin !== '*' && !isOrigin(origin)) {
-      throw new ConfigError(
-        `CORS_ORIGINS has ${JSON.stringify(origin)} in it, but an origin is like https://example.org, without a path`,
-      );
-    }
-  }
   await app.register(cors, {
-    origin: origins.includes('*') ? '*' : origins,
+    origin: originsOf(list),
     strictPreflight: false, // the plugin would answer an odd preflight with a plain text
     methods: ['GET', 'HEAD', 'POST'],
     allowedHeaders: [
@@ -106,10 +99,6 @@ async function allowPages(app: FastifyInstance, list: string): Promise<void> {
     ],
     maxAge: 3600,
   });
-}
-
-function isOrigin(text: string): boolean {
-  return URL.canParse(text) && new URL(text).origin === text;
 }
 
 const FORWARDED = 'x-forwarded-for';

@@ -347,6 +347,20 @@ describe('pages of other origins', () => {
     }
   });
 
+  it('are allowed if they are below a domain that is named', async () => {
+    const { url } = await started({ CORS_ORIGINS: 'https://*.page.example' });
+    for (const [origin, allowed] of [
+      ['https://a.b.page.example', 'https://a.b.page.example'],
+      ['https://page.example', null],
+      ['https://evil.org/.page.example', null],
+    ] as const) {
+      for (const answer of [await preflight(url, origin), await post(url, { origin })]) {
+        expect(answer.headers.get('access-control-allow-origin')).toBe(allowed);
+        expect(answer.headers.get('vary')).toBe('Origin');
+      }
+    }
+  });
+
   it('may send and see what they need, and no cookies', async () => {
     const { url } = await started({ CORS_ORIGINS: '*' });
     const asked = await preflight(url, 'https://page.example');
