@@ -20,6 +20,7 @@ import { cachesIn } from './caches.js';
 import { connectionsPlugin } from './connections.js';
 import { deadlinePlugin } from './deadline.js';
 import { errorsPlugin, FIELDS_READ, pathOf, refuseBadPath, refuseMalformedHttp } from './errors.js';
+import { dropEmptyFields } from './fields.js';
 import { SECURITY_HEADERS } from './headers.js';
 import { lifecyclePlugin } from './lifecycle.js';
 import { createMetrics } from './metrics.js';
@@ -107,8 +108,12 @@ export async function buildApp({
   app.decorateReply('weightsKnown', undefined);
   app.decorateReply('logged', undefined);
   app.decorateReply('problem', undefined);
-  if (traced) await app.register((await import('./traces.js')).tracesPlugin);
   // Hooks with a callback, here and in the plugins: each promise of a hook would cost every request a turn.
+  app.addHook('onRequest', ({ raw }, _reply, done) => {
+    dropEmptyFields(raw);
+    done();
+  });
+  if (traced) await app.register((await import('./traces.js')).tracesPlugin);
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id).headers(SECURITY_HEADERS);
     reply.raw.once('close', () => {
@@ -193,9 +198,9 @@ function logLine(request: FastifyRequest, reply: FastifyReply) {
   };
 }
 
-/** Does the Accept header allow application/json? Parameters of a type, such as a charset, make no difference. */
+/** Does the Accept header allow application/json? Parameters of a type, such as a charset, make no difference; `*` alone is what some clients write for any type. */
 function takesJson(accept: string): boolean {
   if (accept === '*/*' || accept === 'application/json') return true; // what nearly all clients send
-  const types = accept.replace(/;(?!\s*q=)[^;,]*/gi, '');
+  const types = accept.replace(/;(?!\s*q=)[^;,]*/gi, '').replace(/(?<=^|,)\s*\*\s*(?=[;,]|$)/g, '*/*');
   return new Negotiator({ headers: { accept: types } }).mediaType(['application/json']) !== undefined;
 }
