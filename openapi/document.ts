@@ -39,4 +39,4 @@ export async function documentText(): Promise<string> {
 }
 
 /** An absolute address, as several generators of clients need it. */
-const SERVER = { url: 'http://localhost:3000', description: 'the service as it starts without settings' };
+const SERVER = { url: 'http://127.0.0.1:3000', description: 'the service as it starts without settings' };

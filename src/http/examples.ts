@@ -5,67 +5,136 @@ import { operations } from '../operations/operations.js';
 import { shapeIn } from '../tensor/shapes.js';
 import type { GroupMember, TensorMember } from '../tensor/signature.js';
 
-/** A request that runs, and the answer the service gives to it. */
+/** A request, and the answer to it. */
 export interface Example {
-  readonly request: Record<string, unknown>;
-  readonly answer: Record<string, unknown>;
+  readonly summary: string;
+  readonly sizes: Sizes;
+  readonly request: Values;
+  /** Absent where only a service that has stored the caches can tell. */
+  readonly answer: Values | undefined;
 }
 
-/** Small, and the axes of one tensor of different lengths, so that they cannot be mistaken for each other. */
-const SIZES: Readonly<Record<string, number>> = { n_x: 3, m: 1, T_x: 4, T_da: 4 };
-const OTHER_SIZE = 2;
+type Values = Readonly<Record<string, unknown>>;
 
-const known = new Map<string, Example>();
+/** The letters of the shapes; `other` is every one that is not named. */
+type Sizes = Readonly<Record<string, number>>;
 
-/** The worked example of an operation: numbers with one decimal, and for backward operations a real forward pass. */
-export function exampleOf(operation: Operation): Example {
-  const before = known.get(operation.id);
-  if (before) return before;
-  const request = exampleGroup(operation.request, new Decimals(operation.path));
-  const body = new TextEncoder().encode(JSON.stringify(request));
+/** The axes of one tensor are of different lengths, so that they cannot be mistaken for each other. */
+const TELLING: Sizes = { n_x: 3, m: 1, T_x: 4, T_da: 4, other: 2 };
+/** For what shows an option, and not the shapes: the document is to stay short. */
+const SMALLEST: Sizes = { T_x: 2, T_da: 2, other: 1 };
+
+/** What an example gives for an integer: the number of time steps in a segment, say. */
+const INTEGER = 1;
+
+/** Under which id the caches of an example are stored, and when they expire, which the id says too. */
+const STORED = {
+  cache_id: '0mjve7pc0-6f1d3d0c-6a52-4f0e-9d3c-2b7f1f0a8c55',
+  cache_expires_at: new Date(Number.parseInt('0mjve7pc0', 36)).toISOString(),
+};
+
+const known = new Map<string, Readonly<Record<string, Example>>>();
+
+/**
+ * The worked examples of an operation, by name: one for each way in which the request can be given, and for each option
+ * one more. Numbers have one decimal, and what a backward operation takes is from a real forward pass.
+ */
+export function examplesOf(operation: Operation): Readonly<Record<string, Example>> {
+  const examples = known.get(operation.id) ?? computeExamples(operation);
+  known.set(operation.id, examples);
+  return examples;
+}
+
+function computeExamples(operation: Operation): Readonly<Record<string, Example>> {
+  const { request } = operation;
+  const ways = request.either.map(({ need, may = [] }) => [...need, ...may]);
+  // The last way is from the inputs, which everybody has: it comes first.
+  const [first, ...others] = (ways.length > 0 ? ways : [[]]).reverse();
+  const examples: Example[] = [];
+  const add = (way: readonly string[], sizes: Sizes, option?: readonly [name: string, value: unknown]) => {
+    const left = ways.flat().filter((name) => !way.includes(name));
+    const values = exampleGroup(request, sizes, new Decimals(operation.path), left);
+    if (option) values[option[0]] = option[1];
+    const summary = option ? option.join(': ') : nameOfWay(request, way);
+    examples.push({ summary, sizes, request: values, answer: answerTo(operation, values) });
+  };
+  add(first, TELLING);
+  for (const way of others) add(way, SMALLEST);
+  for (const [name, member] of Object.entries(request.members)) {
+    if (member.kind === 'integer') add(first, SMALLEST, [name, INTEGER]);
+    if (member.kind !== 'choice') continue;
+    for (const choice of member.choices) if (choice !== member.otherwise) add(first, SMALLEST, [name, choice]);
+  }
+  return Object.fromEntries(examples.map((example) => [keyOf(example.summary), example]));
+}
+
+/** From inputs, from caches, by cache_id. */
+function nameOfWay({ members }: GroupMember, way: readonly string[]): string {
+  const [name] = way.length > 0 ? way : Object.keys(members);
+  const member = members[name];
+  if (member.kind === 'text') return `by ${name}`;
+  return member.kind === 'group' && isAnswered(member) ? `from ${name}` : 'from inputs';
+}
+
+/** A key of the document: fromInputs, byCacheId, dtypeFloat32. */
+function keyOf(summary: string): string {
+  return summary.replace(/[^A-Za-z0-9]+(.)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function answerTo(operation: Operation, request: Values): Values | undefined {
+  if (request.cache_id !== undefined) return undefined;
   const outcome = answer(
     { kernels: reference },
     {
       operation: operation.id,
-      body,
+      body: new TextEncoder().encode(JSON.stringify(request)),
       slot: 0,
       flopsLimit: Number.POSITIVE_INFINITY,
       workLimit: Number.POSITIVE_INFINITY,
       handedOver: 0,
+      storage: { ...STORED, limit: Number.POSITIVE_INFINITY },
     },
   );
   if (!('ok' in outcome)) throw new Error(`the example of ${operation.id} is too large`);
   if (!outcome.ok) throw new Error(`the example of ${operation.id} does not run: ${outcome.faults[0].detail}`);
-  const example = { request, answer: JSON.parse(Buffer.concat(outcome.body).toString()) };
-  known.set(operation.id, example);
-  return example;
+  return JSON.parse(Buffer.concat(outcome.body).toString());
 }
 
-/**
- * All tensors of a group, no options. Where a request can be given in several ways, the last one is taken. A group
- * that another operation answers with, such as a cache, is taken from that operation's example.
- */
-function exampleGroup(group: GroupMember, decimals: Decimals): Record<string, unknown> {
+/** All tensors of a group but what is left out, and no options. */
+function exampleGroup(
+  group: GroupMember,
+  sizes: Sizes,
+  decimals: Decimals,
+  leftOut: readonly string[] = [],
+): Record<string, unknown> {
   const values: Record<string, unknown> = {};
-  const leftOut = new Set(group.either.slice(0, -1).flatMap(({ need }) => need));
   for (const [name, member] of Object.entries(group.members)) {
-    if (leftOut.has(name)) continue;
-    if (member.kind === 'tensor') values[name] = exampleTensor(member, decimals);
-    if (member.kind === 'group') values[name] = answeredGroup(member, name) ?? exampleGroup(member, decimals);
+    if (leftOut.includes(name)) continue;
+    if (member.kind === 'tensor') values[name] = exampleTensor(member, sizes, decimals);
+    if (member.kind === 'group') values[name] = answered(member, name, sizes) ?? exampleGroup(member, sizes, decimals);
+    if (member.kind === 'text') values[name] = STORED[name as keyof typeof STORED];
   }
   return values;
 }
 
-function answeredGroup(group: GroupMember, name: string): unknown {
-  const source = operations.find(({ answer: { members } }) => {
-    return Object.values(members).some((member) => member.kind === 'group' && member.name === group.name);
-  });
-  return source && exampleOf(source).answer[name];
+/** A group that an operation answers with, such as a cache, is taken from an example of that operation. */
+function answered(group: GroupMember, name: string, sizes: Sizes): unknown {
+  const source = operations.find(({ answer }) => hasGroup(answer, group));
+  const examples = source ? Object.values(examplesOf(source)) : [];
+  return examples.find((example) => example.sizes === sizes && example.answer?.[name] !== undefined)?.answer?.[name];
 }
 
-function exampleTensor(member: TensorMember, decimals: Decimals): unknown {
-  const sizes = member.dims.flatMap(({ terms }) => terms.map((term) => [term, SIZES[term] ?? OTHER_SIZE]));
-  const shape = shapeIn(Object.fromEntries(sizes), member) ?? [];
+function isAnswered(group: GroupMember): boolean {
+  return operations.some(({ answer }) => hasGroup(answer, group));
+}
+
+function hasGroup({ members }: GroupMember, { name }: GroupMember): boolean {
+  return Object.values(members).some((member) => member.kind === 'group' && member.name === name);
+}
+
+function exampleTensor(member: TensorMember, sizes: Sizes, decimals: Decimals): unknown {
+  const letters = member.dims.flatMap(({ terms }) => terms.map((term) => [term, sizes[term] ?? sizes.other]));
+  const shape = shapeIn(Object.fromEntries(letters), member) ?? [];
   const nest = (axis: number): unknown =>
     axis === shape.length ? decimals.next() : Array.from({ length: shape[axis] }, () => nest(axis + 1));
   return nest(0);

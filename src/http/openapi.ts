@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify';
@@ -5,13 +6,20 @@ import fp from 'fastify-plugin';
 import Type, { type TSchema } from 'typebox';
 import type { Operation } from '../operations/operation.js';
 import { operations } from '../operations/operations.js';
+import { answerHeaders, type Document, finished, limitHeaders, type ProblemAnswer } from './components.js';
 import { DEADLINE_HEADER } from './deadline.js';
-import { exampleOf } from './examples.js';
 import { PAGE_POLICY } from './headers.js';
-import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds, problemSchemas } from './problems.js';
+import { problemSchemas } from './problems.js';
 import { REQUEST_ID } from './request-id.js';
 import { groupSchema, ref } from './schema.js';
 import { VERSION } from './version.js';
+
+declare module 'fastify' {
+  interface FastifySchema {
+    /** The errors that the route can answer with. */
+    'x-problems'?: readonly ProblemAnswer[];
+  }
+}
 
 /** The OpenAPI document at /openapi.json, and a page to try the operations in at /docs. */
 export const openapiPlugin = fp(
@@ -29,14 +37,17 @@ export const openapiPlugin = fp(
           title: 'Unroll',
           version: VERSION,
           description:
-            'Recurrent networks, forwards and backwards. Tensors are nested arrays of numbers; the letters of their shapes are n_x input features, n_a hidden units, n_y outputs, m examples in the batch, T_x time steps. All numbers of a request are of one type, float64 or, with dtype, float32.',
-          license: { name: 'MIT' },
+            'Recurrent networks, forwards and backwards. Tensors are nested arrays of numbers; the letters of their shapes are n_x input features, n_a hidden units, n_y outputs, m examples in the batch, T_x time steps. All numbers of a request are of one type, float64 or, with dtype, float32. A member that may be absent may also be null, which means the same. Every error is a problem (RFC 9457); /problems describes each code. Answers and problems may get further members in later versions: clients must pass over those that they do not know.',
+          contact: { name: 'The maintainers of Unroll' },
+          license: { name: 'MIT', url: 'https://opensource.org/licenses/MIT' },
         },
         servers: [{ url: '/', description: 'this instance' }],
         components: { securitySchemes },
-        tags: [...new Set(operations.map(({ tag }) => tag)), 'Service'].map((name) => ({ name })),
+        tags: [...new Set(operations.map(({ tag }) => tag)), serviceTag],
       },
-      transformObject: (document) => withExamples('openapiObject' in document ? document.openapiObject : {}),
+      // When somebody asks for the document: to run the examples takes time that a start does not have.
+      transformObject: (document) =>
+        finished(('openapiObject' in document ? document.openapiObject : {}) as unknown as Document) as object,
       refResolver: {
         buildLocalReference: (json, _baseUri, _fragment, index) => String(json.$id ?? `schema-${index}`),
       },
@@ -46,38 +57,27 @@ export const openapiPlugin = fp(
       uiConfig: { validatorUrl: null },
       staticCSP: PAGE_POLICY,
     });
-    let document: Buffer | undefined;
-    app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
-      document ??= Buffer.from(JSON.stringify(app.swagger()));
-      return reply.type('application/json; charset=utf-8').send(document);
+    let document: { text: Buffer; etag: string } | undefined;
+    app.get('/openapi.json', { schema: { hide: true } }, async (request, reply) => {
+      document ??= tagged(JSON.stringify(app.swagger()));
+      reply.headers({ etag: document.etag, 'cache-control': 'no-cache' });
+      if (isKnown(request.headers['if-none-match'], document.etag)) return reply.code(304).send();
+      return reply.type('application/json; charset=utf-8').send(document.text);
     });
   },
   { name: 'openapi' },
 );
 
-/** The part of the document that examples go to. */
-interface Bodies {
-  readonly paths: Readonly<Record<string, { post?: { requestBody: Body; responses: { 200: Body } } }>>;
+/** With a weak tag, since the text may be compressed on its way. */
+function tagged(content: string): { text: Buffer; etag: string } {
+  const text = Buffer.from(content);
+  return { text, etag: `W/"${createHash('sha256').update(text).digest('base64url')}"` };
 }
 
-interface Body {
-  readonly content: { 'application/json': { example?: unknown } };
-}
-
-/**
- * The examples are put in when somebody asks for the document: to run them takes time that a start does not have.
- * The plugin would also drop an example that stands beside a reference in a request.
- */
-function withExamples<Document extends object>(document: Document): Document {
-  const { paths } = document as unknown as Bodies;
-  for (const operation of operations) {
-    const { post } = paths[operation.path];
-    if (post === undefined) continue;
-    const { request, answer } = exampleOf(operation);
-    post.requestBody.content['application/json'].example = request;
-    post.responses[200].content['application/json'].example = answer;
-  }
-  return document;
+/** By RFC 9110 (13.1.2): one of a list, compared weakly, or any. */
+function isKnown(header: string | undefined, etag: string): boolean {
+  const tags = (header ?? '').split(',').map((tag) => tag.trim());
+  return tags.some((tag) => tag === '*' || tag.replace(/^(W\/)?/, 'W/') === etag);
 }
 
 const securitySchemes = {
@@ -88,9 +88,11 @@ const securitySchemes = {
 /** Keys are configured for each instance: the document, which is the same everywhere, cannot say that they are needed. */
 export const keyIfAsked: Record<string, string[]>[] = [{}, { bearer: [] }, { apiKey: [] }];
 
+const serviceTag = { name: 'Service', description: 'the state and the measurements of the instance that answers' };
+
 const healthSchema = Type.Object(
   { status: Type.String({ description: '`live` or `ready`, as the path asks' }) },
-  { $id: 'Health', description: 'The service is well' },
+  { $id: 'Health', description: 'the state of the instance' },
 );
 
 /** What the document says of one operation. */
@@ -98,7 +100,7 @@ export function operationSchema(operation: Operation): FastifySchema {
   const { id, tag, summary, description, request, answer } = operation;
   return {
     operationId: id,
-    tags: [tag],
+    tags: [tag.name],
     summary,
     description,
     headers: requestHeaders,
@@ -110,11 +112,60 @@ export function operationSchema(operation: Operation): FastifySchema {
         headers: { ...answerHeaders, ...limitHeaders },
         content: { 'application/json': { schema: ref(answer.name) } },
       },
-      ...problemResponses(
-        (Object.keys(problemKinds) as ProblemCode[]).filter((code) => problemKinds[code].operation),
-        operation.path,
-      ),
     },
+    'x-problems': problemsOf(operation),
+  };
+}
+
+/** What has nothing to do with stored caches answers with no error of theirs. */
+function problemsOf({ request, answer }: Operation): ProblemAnswer[] {
+  const finds = Object.hasOwn(request.members, 'cache_id');
+  const stores = Object.hasOwn(answer.members, 'cache_id');
+  return [
+    'BadRequestProblem',
+    'UnauthorizedProblem',
+    ...(finds ? (['CacheNotFoundProblem'] as const) : []),
+    'NotAcceptableProblem',
+    'RequestTimeoutProblem',
+    'TooLargeProblem',
+    'UnsupportedMediaTypeProblem',
+    'UnprocessableProblem',
+    'TooManyRequestsProblem',
+    'HeadersTooLargeProblem',
+    'InternalProblem',
+    finds || stores ? 'CachesUnavailableProblem' : 'UnavailableProblem',
+    'DeadlineExceededProblem',
+  ];
+}
+
+/** What the document says of a route of the service itself, which answers without a worker. */
+export function serviceSchema({
+  problems = [],
+  content,
+  answer,
+  ...said
+}: {
+  readonly operationId: string;
+  readonly summary: string;
+  readonly description: string;
+  readonly security: typeof keyIfAsked;
+  /** What the answer is. */
+  readonly answer: string;
+  readonly content: Readonly<Record<string, { schema: TSchema }>>;
+  /** Beside the errors that any request can get. */
+  readonly problems?: readonly ProblemAnswer[];
+}): FastifySchema {
+  return {
+    ...said,
+    tags: [serviceTag.name],
+    response: { 200: { description: answer, headers: answerHeaders, content } },
+    'x-problems': [
+      'MalformedProblem',
+      'RequestTimeoutProblem',
+      'HeadersTooLargeProblem',
+      'InternalProblem',
+      ...problems,
+    ],
   };
 }
 
@@ -130,8 +181,9 @@ const requestHeaders = {
       type: 'integer',
       format: 'int32',
       minimum: 1,
+      maximum: 2 ** 31 - 1,
       description:
-        'milliseconds in which the answer must be ready, the time in the queue included; absent: as the service is configured',
+        'milliseconds in which the answer must be ready, the time in the queue included; absent: as the service is configured, which may also allow less than the maximum',
     },
     'x-request-id': {
       type: 'string',
@@ -140,60 +192,3 @@ const requestHeaders = {
     },
   },
 };
-
-const answerHeaders = {
-  'x-request-id': { type: 'string', description: 'the id of the request: the one that was sent, or a new one' },
-  traceresponse: {
-    type: 'string',
-    description: 'the trace and the span of the request, in the form of traceparent (W3C), where requests are traced',
-  },
-  'server-timing': {
-    type: 'string',
-    description:
-      'milliseconds spent in queue, decode, compute, encode and, for stored caches, store; the share of the weights sent to the worker so far that it knew',
-  },
-};
-
-const limitHeaders = {
-  'ratelimit-limit': {
-    type: 'integer',
-    format: 'int32',
-    description: 'requests that the caller may make in a minute, if there is a limit',
-  },
-  'ratelimit-remaining': { type: 'integer', format: 'int32', description: 'how many of them are left' },
-  'ratelimit-reset': { type: 'integer', format: 'int32', description: 'seconds until all of them are there again' },
-};
-
-/** The error answers of a route, by status, each code with an example. */
-export function problemResponses(codes: readonly ProblemCode[], path: string): Record<number, object> {
-  const statuses = [...new Set(codes.map((code) => problemKinds[code].status))].sort();
-  return Object.fromEntries(
-    statuses.map((status) => {
-      const ofStatus = codes.filter((code) => problemKinds[code].status === status);
-      return [status, problemResponse(ofStatus, path)];
-    }),
-  );
-}
-
-function problemResponse(codes: readonly ProblemCode[], path: string): object {
-  const retry = codes.some((code) => problemKinds[code].retryAfter !== undefined);
-  return {
-    description: codes.map((code) => `\`${code}\`: ${problemKinds[code].meaning}`).join(' '),
-    headers: {
-      ...answerHeaders,
-      ...(codes.includes('rate-limited') ? limitHeaders : {}),
-      ...(codes.includes('unauthorized')
-        ? { 'www-authenticate': { type: 'string', description: 'how to send a key: Bearer' } }
-        : {}),
-      ...(retry
-        ? { 'retry-after': { type: 'integer', format: 'int32', description: 'seconds to wait before trying again' } }
-        : {}),
-    },
-    content: {
-      [PROBLEM_TYPE]: {
-        schema: ref('Problem'),
-        example: problemBody(new Problem(codes[0], problemKinds[codes[0]].meaning), path, 'req-1'),
-      },
-    },
-  };
-}

@@ -28,7 +28,7 @@ interface Kind {
   readonly meaning: string;
   /** Seconds to wait, where waiting helps: the Retry-After header. */
   readonly retryAfter?: number;
-  /** Can an operation answer with it? Then its OpenAPI document says so. */
+  /** Do operations answer with it themselves? Then it is counted for each of them from 0 on. */
   readonly operation: boolean;
 }
 
@@ -245,8 +245,10 @@ export const problemSchemas = [problemSchema, problemErrorSchema, problemCodeSch
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
+export type ProblemBody = Static<typeof problemSchema>;
+
 /** The body of an error answer. */
-export function problemBody(problem: Problem, instance: string, requestId: string): Static<typeof problemSchema> {
+export function problemBody(problem: Problem, instance: string, requestId: string): ProblemBody {
   const { status, title } = problemKinds[problem.code];
   return {
     type: `/problems/${problem.code}`,

@@ -52,13 +52,8 @@ function memberSchema(member: Member, found: Map<string, TSchema>, isStrict: boo
   }
 }
 
-/** Nested arrays, one level an axis. */
+/** Nested arrays, one level an axis. None may be empty, which is not said: `minItems` becomes a tuple in some generated clients. */
 function tensorSchema(member: TensorMember): TSchema {
-  let schema: TSchema = Type.Number({ format: 'double' });
-  member.dims.forEach((_, axis) => {
-    const outermost = axis === member.dims.length - 1;
-    const description = `${member.description}; shape ${symbolicShape(member)}`;
-    schema = Type.Array(schema, outermost ? { minItems: 1, description } : { minItems: 1 });
-  });
-  return schema;
+  const nested = member.dims.reduce<TSchema>((schema) => Type.Array(schema), Type.Number({ format: 'double' }));
+  return { ...nested, description: `${member.description}; shape ${symbolicShape(member)}` };
 }

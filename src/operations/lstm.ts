@@ -8,6 +8,11 @@ import { group, optional, tensor } from '../tensor/signature.js';
 import { operation } from './operation.js';
 import { bptt_steps, cache_id, caches, dtype, keptCaches, whenKept } from './options.js';
 
+const tag = {
+  name: 'LSTM',
+  description: 'long short-term memory: a memory state beside the hidden state, and three gates',
+};
+
 const parameters = group(
   'LstmParameters',
   'weights and biases of the LSTM; the columns of each W belong to [a_prev ; xt]',
@@ -84,7 +89,7 @@ function backwardFlops({ n_x, n_a, m, T_da = 1 }: Dims): number {
 export const lstmCellForwardOperation = operation({
   id: 'lstmCellForward',
   path: '/v1/lstm/cell/forward',
-  tag: 'LSTM',
+  tag,
   summary: 'One time step of the LSTM',
   description:
     'With z = [a_prev ; xt]: ft = σ(Wf·z + bf), it = σ(Wi·z + bi), cct = tanh(Wc·z + bc), ot = σ(Wo·z + bo), c_next = ft∘c_prev + it∘cct, a_next = ot∘tanh(c_next), yt_pred = softmax(Wy·a_next + by).',
@@ -115,7 +120,7 @@ export const lstmCellForwardOperation = operation({
 export const lstmCellBackwardOperation = operation({
   id: 'lstmCellBackward',
   path: '/v1/lstm/cell/backward',
-  tag: 'LSTM',
+  tag,
   summary: 'Gradients of one time step of the LSTM',
   description: 'The gradients of everything that went into the step, from the gradients of a_next and c_next.',
   request: group('LstmCellBackwardRequest', 'the gradients of one time step, and what its forward step kept', {
@@ -161,7 +166,7 @@ export const lstmCellBackwardOperation = operation({
 export const lstmForwardOperation = operation({
   id: 'lstmForward',
   path: '/v1/lstm/forward',
-  tag: 'LSTM',
+  tag,
   summary: 'The LSTM over a sequence',
   description:
     'The cell at every time step, starting from a0 and c0. All hidden states, memory states and predictions are returned.',
@@ -202,7 +207,7 @@ export const lstmForwardOperation = operation({
 export const lstmBackwardOperation = operation({
   id: 'lstmBackward',
   path: '/v1/lstm/backward',
-  tag: 'LSTM',
+  tag,
   summary: 'Gradients of the LSTM over a sequence',
   description:
     'Backpropagation through time, full or truncated. Give either `caches` of the forward operation, or the `cache_id` of stored ones, or `x`, `a0`, `parameters` and, if the forward pass had it, `c0`, from which the forward pass is computed again: the answers are the same to the last byte. A loss on the predictions y = softmax(u) comes in through da: with du = y − targets, da = Wyᵀ·du.',

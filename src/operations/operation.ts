@@ -13,7 +13,8 @@ export interface Operation {
   /** operationId of the OpenAPI document. It never changes. */
   readonly id: string;
   readonly path: string;
-  readonly tag: string;
+  /** The kind of network, under which the OpenAPI document lists it. */
+  readonly tag: Tag;
   readonly summary: string;
   readonly description: string;
   readonly request: GroupMember;
@@ -30,6 +31,11 @@ export interface Operation {
   readonly time: 'forward' | 'backward';
   /** Fills the answer. The tensors of answer and scratch are zero when it is called, if they are not the request's. */
   run(kernels: Kernels, request: Values, answer: Values, scratch: Values): void;
+}
+
+export interface Tag {
+  readonly name: string;
+  readonly description: string;
 }
 
 /** An operation whose engine call is typed by its own signature. */

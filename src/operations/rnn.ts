@@ -8,6 +8,11 @@ import { group, optional, tensor } from '../tensor/signature.js';
 import { operation } from './operation.js';
 import { bptt_steps, cache_id, caches, dtype, keptCaches, whenKept } from './options.js';
 
+const tag = {
+  name: 'RNN',
+  description: 'the plain recurrent network: one tanh for each time step',
+};
+
 const parameters = group(
   'RnnParameters',
   'weights and biases of the RNN',
@@ -54,7 +59,7 @@ function backwardFlops({ n_x, n_a, m, T_da = 1 }: Dims): number {
 export const rnnCellForwardOperation = operation({
   id: 'rnnCellForward',
   path: '/v1/rnn/cell/forward',
-  tag: 'RNN',
+  tag,
   summary: 'One time step of the RNN',
   description: 'a_next = tanh(Waa·a_prev + Wax·xt + ba), yt_pred = softmax(Wya·a_next + by).',
   request: group('RnnCellForwardRequest', 'one time step', {
@@ -80,7 +85,7 @@ export const rnnCellForwardOperation = operation({
 export const rnnCellBackwardOperation = operation({
   id: 'rnnCellBackward',
   path: '/v1/rnn/cell/backward',
-  tag: 'RNN',
+  tag,
   summary: 'Gradients of one time step of the RNN',
   description: 'The gradients of everything that went into the step, from the gradient of a_next.',
   request: group('RnnCellBackwardRequest', 'the gradient of one time step, and what its forward step kept', {
@@ -121,7 +126,7 @@ export const rnnCellBackwardOperation = operation({
 export const rnnForwardOperation = operation({
   id: 'rnnForward',
   path: '/v1/rnn/forward',
-  tag: 'RNN',
+  tag,
   summary: 'The RNN over a sequence',
   description: 'The cell at every time step, starting from a0. All hidden states and predictions are returned.',
   request: group('RnnForwardRequest', 'an input sequence', {
@@ -149,7 +154,7 @@ export const rnnForwardOperation = operation({
 export const rnnBackwardOperation = operation({
   id: 'rnnBackward',
   path: '/v1/rnn/backward',
-  tag: 'RNN',
+  tag,
   summary: 'Gradients of the RNN over a sequence',
   description:
     'Backpropagation through time, full or truncated. Give either `caches` of the forward operation, or the `cache_id` of stored ones, or `x`, `a0` and `parameters`, from which the forward pass is computed again: the answers are the same to the last byte. A loss on the predictions y = softmax(u) comes in through da: with du = y − targets, da = Wyaᵀ·du.',

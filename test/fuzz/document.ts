@@ -19,17 +19,28 @@ interface Answer {
   readonly content?: Readonly<Record<string, { readonly schema?: Schema }>>;
 }
 
+interface Reference {
+  readonly $ref: string;
+}
+
 interface Spoken {
   readonly requestBody?: { readonly content: { readonly 'application/json': { readonly schema: Schema } } };
-  readonly responses: Readonly<Record<string, Answer>>;
+  readonly responses: Readonly<Record<string, Answer | Reference>>;
 }
 
 interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Spoken>>>>;
-  readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
+  readonly components: {
+    readonly schemas: Readonly<Record<string, Schema>>;
+    readonly responses: Readonly<Record<string, Answer>>;
+  };
 }
 
 const document: Document = JSON.parse(readFileSync(new URL('../../openapi/openapi.json', import.meta.url), 'utf8'));
+
+function referredTo({ $ref }: Reference): Answer {
+  return document.components.responses[$ref.split('/').at(-1) as string];
+}
 
 /** An operation of the document: a method at a path. */
 export interface Documented {
@@ -44,7 +55,9 @@ export const documented: readonly Documented[] = Object.entries(document.paths).
     method: method.toUpperCase(),
     path,
     body: requestBody?.content['application/json'].schema,
-    responses,
+    responses: Object.fromEntries(
+      Object.entries(responses).map(([status, answer]) => [status, '$ref' in answer ? referredTo(answer) : answer]),
+    ),
   })),
 );
 

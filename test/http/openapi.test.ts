@@ -4,24 +4,36 @@ import { Ajv, type ValidateFunction } from 'ajv';
 import supertest from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { documentText } from '../../openapi/document.js';
-import { problemKinds } from '../../src/http/problems.js';
+import { problemExamples } from '../../src/http/problem-examples.js';
+import { type ProblemCode, problemKinds } from '../../src/http/problems.js';
 import { operations } from '../../src/operations/operations.js';
 import { type Started, start } from './start.js';
 
+type JsonObject = Record<string, unknown>;
 interface Content {
   readonly schema: object;
-  readonly example?: object;
+  readonly examples: Record<string, { readonly value: JsonObject }>;
+}
+interface Answer {
+  readonly content: Record<string, Content>;
+  readonly headers?: object;
 }
 interface Spoken {
   readonly operationId: string;
+  readonly description?: string;
   readonly security?: object[];
   readonly requestBody: { content: { 'application/json': Content } };
-  readonly responses: Record<string, { content: Record<string, Content>; headers?: object }>;
+  readonly responses: Record<string, Answer | { $ref: string }>;
 }
 interface Document {
   readonly openapi: string;
+  readonly info: object;
+  readonly tags: { name: string; description: string }[];
   readonly paths: Record<string, { get?: Spoken; post?: Spoken }>;
-  readonly components: { schemas: Record<string, object>; securitySchemes: object };
+  readonly components: Record<
+    'schemas' | 'securitySchemes' | 'responses' | 'parameters' | 'headers' | 'examples',
+    Record<string, object>
+  >;
 }
 
 const committed = readFileSync(new URL('../../openapi/openapi.json', import.meta.url), 'utf8');
@@ -32,6 +44,21 @@ function validator(schema: object): ValidateFunction {
   const ajv = new Ajv({ strict: false, formats: { 'date-time': true, double: true, int32: true, int64: true } });
   ajv.addSchema({ $id: 'document', components: document.components });
   return ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/components', '"document#/components')));
+}
+
+/** An answer of an operation; most errors are referred to. */
+function answerOf(spoken: Spoken | undefined, status: number): Answer {
+  const answer = spoken?.responses[status] ?? { content: {} };
+  return '$ref' in answer ? (document.components.responses[answer.$ref.split('/').at(-1) as string] as Answer) : answer;
+}
+
+/** The codes that an operation says it can answer with. */
+function codesOf({ responses }: Spoken): string[] {
+  return Object.keys(responses).flatMap((status) => {
+    return Object.keys(
+      answerOf({ responses } as Spoken, Number(status)).content['application/problem+json']?.examples ?? {},
+    );
+  });
 }
 
 function expectValid(schema: object, value: unknown): void {
@@ -73,8 +100,9 @@ describe('the OpenAPI document', () => {
     });
     for (const spoken of [...operations.map(({ path }) => document.paths[path].post), document.paths['/metrics'].get]) {
       expect(spoken?.security).toEqual([{}, { bearer: [] }, { apiKey: [] }]);
-      expect(spoken?.responses[401].headers).toHaveProperty('www-authenticate');
+      expect(answerOf(spoken, 401).headers).toHaveProperty('www-authenticate');
     }
+    for (const path of ['/health/live', '/health/ready']) expect(document.paths[path].get?.security).toEqual([]);
   });
 
   it('is valid OpenAPI 3.0.3', async () => {
@@ -134,6 +162,7 @@ describe('the OpenAPI document', () => {
         follow(schemas[name]);
       }
     };
+    follow(document.components.responses);
     follow(Object.values(document.paths).map(({ get, post }) => (post ?? get)?.responses));
     for (const [name, schema] of Object.entries(schemas)) {
       expect(name).not.toMatch(/Response$/);
@@ -145,6 +174,51 @@ describe('the OpenAPI document', () => {
     expect(JSON.stringify(document).match(/"enum":/g)).toHaveLength(3);
   });
 
+  it('says what people and linters look for', () => {
+    expect(document.info).toMatchObject({
+      contact: { name: expect.any(String) },
+      license: { name: 'MIT', url: expect.stringMatching(/^https:/) },
+    });
+    expect(document.tags.map(({ name }) => name)).toEqual(['RNN', 'LSTM', 'Service']);
+    for (const { description } of document.tags) expect(description).not.toBe('');
+    for (const { get, post } of Object.values(document.paths)) expect((get ?? post)?.description).toMatch(/\.$/);
+    expect(document.components.parameters.XDeadlineMs).toMatchObject({
+      schema: { type: 'integer', minimum: 1, maximum: 2 ** 31 - 1 },
+    });
+  });
+
+  it('writes once what repeats, and is no longer than a person can bear', () => {
+    const text = JSON.stringify(document);
+    for (const section of ['responses', 'parameters', 'headers', 'examples'] as const) {
+      for (const name of Object.keys(document.components[section])) {
+        expect(text).toContain(`{"$ref":"#/components/${section}/${name}"}`);
+      }
+    }
+    expect(Buffer.byteLength(text)).toBeLessThan(90_000);
+    const { schemas, ...others } = document.components;
+    const names = Object.values(others).flatMap((section) => Object.keys(section));
+    expect(new Set([...names, ...Object.keys(schemas)]).size).toBe(names.length + Object.keys(schemas).length);
+  });
+
+  it('says for each route which stored caches and keys have to do with it', () => {
+    const codes = (path: string) => codesOf(document.paths[path].get as Spoken).sort();
+    const everywhere = ['headers-too-large', 'internal', 'invalid-http', 'overloaded', 'request-timeout'];
+    expect(codes('/health/live')).toEqual(everywhere);
+    expect(codes('/health/ready')).toEqual([...everywhere, 'draining'].sort());
+    expect(codes('/metrics')).toEqual([...everywhere, 'unauthorized'].sort());
+  });
+
+  it('has a tag, by which a client need not fetch it again', async () => {
+    const { headers } = await supertest(service.url).get('/openapi.json');
+    expect(headers.etag).toMatch(/^W\/"[\w-]+"$/);
+    const ask = (tag: string) => supertest(service.url).get('/openapi.json').set('if-none-match', tag);
+    for (const tag of [headers.etag, headers.etag.slice(2), `"a", ${headers.etag}`, '*']) {
+      const { status, text, headers: again } = await ask(tag);
+      expect([status, text, again.etag], tag).toEqual([304, '', headers.etag]);
+    }
+    for (const tag of ['"a"', '']) expect((await ask(tag)).status).toBe(200);
+  });
+
   it('names its schemas', () => {
     const names = Object.keys(document.components.schemas);
     expect(names).toEqual(expect.arrayContaining(['LstmParameters', 'LstmForwardRequest', 'LstmCaches', 'Problem']));
@@ -152,36 +226,67 @@ describe('the OpenAPI document', () => {
   });
 });
 
+/** The id of caches that are stored, of the numbers that an example has. */
+async function storedFor(backward: string): Promise<string> {
+  const forward = backward.replace('backward', 'forward');
+  const { examples } = (document.paths[forward].post as Spoken).requestBody.content['application/json'];
+  return (await supertest(service.url).post(forward).send(examples.cachesStored.value)).body.cache_id;
+}
+
+/** But for what is another one each time. */
+function withoutId({ cache_id, cache_expires_at, ...others }: JsonObject): JsonObject {
+  return { ...others, isStored: cache_id !== undefined && cache_expires_at !== undefined };
+}
+
 describe.each(operations.map(({ id, path }) => ({ id, path })))('$id in the document', ({ path }) => {
   const spoken = () => document.paths[path].post as Spoken;
 
-  it('has an example that fits its schema, runs, and gets the answer that is printed beside it', async () => {
-    const { schema, example } = spoken().requestBody.content['application/json'];
-    expectValid(schema, example);
-    const answer = await supertest(service.url).post(path).send(example);
-    expect(answer.status).toBe(200);
-    const said = spoken().responses[200].content['application/json'];
-    expectValid(said.schema, answer.body);
-    expect(answer.body).toEqual(said.example);
+  it('has examples that fit its schema and run, with the answers that are printed beside them', async () => {
+    const { schema, examples } = spoken().requestBody.content['application/json'];
+    const said = answerOf(spoken(), 200).content['application/json'];
+    const names = Object.keys(examples);
+    expect(names).toEqual(expect.arrayContaining([expect.stringMatching(/^from(Inputs|Cache)$/), 'dtypeFloat32']));
+    expect(Object.keys(said.examples).length).toBeGreaterThan(0);
+    for (const name of Object.keys(said.examples)) expect(names).toContain(name);
+    for (const [name, { value }] of Object.entries(examples)) {
+      expectValid(schema, value);
+      const sent = 'cache_id' in value ? { ...value, cache_id: await storedFor(path) } : value;
+      const answer = await supertest(service.url).post(path).send(sent);
+      expect(answer.status, name).toBe(200);
+      expectValid(said.schema, answer.body);
+      if (name in said.examples) expect(withoutId(answer.body)).toEqual(withoutId(said.examples[name].value));
+    }
   });
 
-  it('tells every status it can answer with, and that errors are problems', async () => {
-    const statuses = Object.values(problemKinds).filter(({ operation }) => operation);
-    const expected = new Set(['200', ...statuses.map(({ status }) => String(status))]);
-    expect(new Set(Object.keys(spoken().responses))).toEqual(expected);
-    for (const [status, { content, headers }] of Object.entries(spoken().responses)) {
+  it('states the errors that it can answer with, each with an example, and no others', async () => {
+    const everywhere = Object.entries(problemKinds).flatMap(([code, { operation }]) => (operation ? [code] : []));
+    const caches = path.includes('/cell/')
+      ? []
+      : ['cache-unavailable', ...(path.endsWith('backward') ? ['cache-not-found'] : [])];
+    const expected = everywhere.filter((code) => !code.startsWith('cache-'));
+    expect(codesOf(spoken()).sort()).toEqual([...expected, ...caches, 'invalid-http', 'headers-too-large'].sort());
+    for (const status of Object.keys(spoken().responses).map(Number)) {
+      const { content, headers } = answerOf(spoken(), status);
       expect(headers).toHaveProperty('x-request-id');
-      if (status === '200') continue;
-      const { schema, example } = content['application/problem+json'];
-      expectValid(schema, example);
+      if (status === 200) continue;
+      const { schema, examples } = content['application/problem+json'];
+      for (const code of Object.keys(examples)) {
+        expect(examples[code]).toEqual({ $ref: `#/components/examples/${code}` });
+        const { value } = document.components.examples[code] as { value: { code: string; status: number } };
+        expectValid(schema, value);
+        expect(value).toEqual(problemExamples[code as ProblemCode]);
+        expect([value.code, value.status]).toEqual([code, status]);
+      }
     }
     const refused = await supertest(service.url).post(path).send({ x: 1 });
-    expectValid(spoken().responses[400].content['application/problem+json'].schema, refused.body);
+    expectValid(answerOf(spoken(), 400).content['application/problem+json'].schema, refused.body);
   });
 
   it('has schemas that refuse what the service refuses', () => {
-    const { schema, example } = spoken().requestBody.content['application/json'];
+    const { schema, examples } = spoken().requestBody.content['application/json'];
+    const [{ value: example }] = Object.values(examples);
     const check = validator(schema);
+    expect(check(example)).toBe(true);
     expect(check({ ...example, Waax: [[1]] })).toBe(false);
     expect(check({ ...example, dtype: 'float16' })).toBe(false);
     expect(check({})).toBe(false);

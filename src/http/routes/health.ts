@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { Pool } from '../../compute/pool.js';
-import { problemResponses } from '../openapi.js';
+import { serviceSchema } from '../openapi.js';
 import { Problem } from '../problems.js';
 import { ref } from '../schema.js';
 
@@ -9,14 +9,15 @@ export async function healthRoutes(app: FastifyInstance, { pool }: { pool: Pool 
   app.get(
     '/health/live',
     {
-      schema: {
+      schema: serviceSchema({
         operationId: 'live',
-        tags: ['Service'],
         summary: 'The process answers',
-        response: {
-          200: { description: 'it does', content: { 'application/json': { schema: ref('Health') } } },
-        },
-      },
+        description: 'For what restarts processes. It waits for no worker, and answers while the service stops, too.',
+        security: [],
+        answer: 'it does',
+        content: { 'application/json': { schema: ref('Health') } },
+        problems: ['OverloadedProblem'],
+      }),
     },
     async () => ({ status: 'live' }),
   );
@@ -24,15 +25,15 @@ export async function healthRoutes(app: FastifyInstance, { pool }: { pool: Pool 
   app.get(
     '/health/ready',
     {
-      schema: {
+      schema: serviceSchema({
         operationId: 'ready',
-        tags: ['Service'],
         summary: 'The service can take work',
-        response: {
-          200: { description: 'it can', content: { 'application/json': { schema: ref('Health') } } },
-          ...problemResponses(['draining', 'overloaded'], '/health/ready'),
-        },
-      },
+        description: 'For balancers: an instance that is stopping, or that has no worker alive, is not ready.',
+        security: [],
+        answer: 'it can',
+        content: { 'application/json': { schema: ref('Health') } },
+        problems: ['UnavailableProblem'],
+      }),
     },
     async () => {
       if (app.isDraining()) throw new Problem('draining', 'the service is stopping');

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
 import type { Metrics } from '../metrics.js';
-import { keyIfAsked, problemResponses } from '../openapi.js';
+import { keyIfAsked, serviceSchema } from '../openapi.js';
 
 /** For Prometheus. It waits for no worker. */
 export async function metricsRoutes(
@@ -11,19 +11,15 @@ export async function metricsRoutes(
   app.get(
     '/metrics',
     {
-      schema: {
+      schema: serviceSchema({
         operationId: 'metrics',
-        tags: ['Service'],
         summary: 'What the service counts and measures, for Prometheus',
+        description: 'Requests, times, memory, queue, workers and caches of this instance. It waits for no worker.',
         security: keyIfAsked,
-        response: {
-          200: {
-            description: 'the text format of Prometheus, version 0.0.4',
-            content: { 'text/plain': { schema: Type.String() } },
-          },
-          ...problemResponses(['unauthorized'], '/metrics'),
-        },
-      },
+        answer: 'the text format of Prometheus, version 0.0.4',
+        content: { 'text/plain': { schema: Type.String() } },
+        problems: ['UnauthorizedProblem', 'OverloadedProblem'],
+      }),
     },
     async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()),
   );
