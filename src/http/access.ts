@@ -81,6 +81,7 @@ async function allowPages(app: FastifyInstance, list: string): Promise<void> {
     methods: ['GET', 'HEAD', 'POST'],
     allowedHeaders: [
       'content-type',
+      'content-encoding',
       'authorization',
       'x-api-key',
       'x-request-id',

@@ -25,6 +25,7 @@ import { SECURITY_HEADERS } from './headers.js';
 import { lifecyclePlugin } from './lifecycle.js';
 import { createMetrics } from './metrics.js';
 import { openapiPlugin, operationOf } from './openapi.js';
+import { packPlugin } from './pack.js';
 import { isFollowed, oneByOne } from './pipelining.js';
 import { Problem } from './problems.js';
 import { rateLimitPlugin } from './rate-limit.js';
@@ -163,6 +164,7 @@ export async function buildApp({
   // A body must leave room for what it says.
   const bodyLimit = Math.min(config.BODY_LIMIT, Math.floor(pool.memory.share / (1 + MOST_READ)));
   await app.register(bodyPlugin, { limit: bodyLimit, memory: pool.memory });
+  await app.register(packPlugin);
   await app.register(openapiPlugin);
   await app.register(aboutRoutes, { pool });
   await app.register(healthRoutes, { pool });

@@ -10,6 +10,7 @@ import { callerOf } from './caller.js';
 import { tooLate } from './deadline.js';
 import { Hold } from './hold.js';
 import { Problem } from './problems.js';
+import { packingOf, UNPACKING_BYTES, unpack } from './unpack.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -55,7 +56,7 @@ export const bodyPlugin = fp(
     app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
       // What is sent to an address where there is nothing is read, and forgotten, when that has been told.
       if (!request.routeOptions.config.computes) return undefined;
-      checkEncoding(request);
+      checkCharset(request);
       const body = collect(request, payload, limit, memory); // throws where it will take none
       goOn(request.raw);
       return body;
@@ -64,11 +65,7 @@ export const bodyPlugin = fp(
   { name: 'body' },
 );
 
-function checkEncoding({ headers }: FastifyRequest): void {
-  const encoding = headers['content-encoding'] ?? 'identity';
-  if (encoding.toLowerCase() !== 'identity') {
-    throw new Problem('unsupported-media-type', `the body has Content-Encoding ${encoding}, but must have none`);
-  }
+function checkCharset({ headers }: FastifyRequest): void {
   const charset = /;\s*charset="?([^";\s]+)/i.exec(headers['content-type'] ?? '')?.[1] ?? 'utf-8';
   if (!/^utf-?8$/i.test(charset)) {
     throw new Problem('unsupported-media-type', `the body is in ${charset}, but must be in UTF-8`);
@@ -85,8 +82,8 @@ const GROWTH = 16;
 const FIRST_BYTES = 64 * 1024;
 
 /**
- * All bytes of the payload in memory of their own, which grows as it fills where no length is announced. A body
- * over the limit, or for which there is no memory at the moment, is refused as soon as that is known; the error handler
+ * All bytes of the payload, unpacked, in memory of their own, which grows as it fills where their number is not announced. A
+ * body over the limit, or for which there is no memory at the moment, is refused as soon as that is known; the error handler
  * reads the rest of it.
  */
 function collect(
@@ -96,17 +93,19 @@ function collect(
   memory: Pool['memory'],
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { headers, hold, deadline } = request;
-  const announced = headers['content-length'];
-  if (Number(announced) > limit) throw tooLarge(`${announced} bytes`, limit);
+  const packing = packingOf(headers);
+  if (Number(headers['content-length']) > limit) throw tooLarge(`${headers['content-length']} bytes`, limit);
+  const announced = packing === undefined ? headers['content-length'] : undefined;
+  const beside = packing === undefined ? 0 : UNPACKING_BYTES;
   const expected = Number(announced ?? FIRST_BYTES);
   const first = Math.min(expected, BELIEVED_BYTES);
-  if (memory.used + expected > memory.limit || !hold.grow(first)) throw overloaded(expected, memory);
+  if (memory.used + expected > memory.limit || !hold.grow(first + beside)) throw overloaded(expected, memory);
   let bytes = new Uint8Array(first);
   let length = 0;
   let held = first;
   return new Promise((resolve, reject) => {
     function refuse(problem: Problem): void {
-      payload.off('data', take);
+      ignore();
       discard(bytes);
       bytes = new Uint8Array(0);
       hold.become(0);
@@ -122,11 +121,11 @@ function collect(
       length += chunk.length;
     }
     function makeRoom(end: number): Problem | undefined {
-      if (end > limit) return tooLarge(`more than ${limit} bytes`, limit);
+      if (end > limit) return tooLarge(`more than ${limit} bytes${packing ? ' unpacked' : ''}`, limit);
       if (end > held) {
         const most = Math.min(Number(announced ?? limit), limit);
         const next = Math.min(Math.ceil(end / STEP_BYTES) * STEP_BYTES, most);
-        if (!hold.grow(next)) return overloaded(next, memory);
+        if (!hold.grow(next + beside)) return overloaded(next, memory);
         held = next;
       }
       if (end > bytes.length) {
@@ -138,14 +137,21 @@ function collect(
       }
       return undefined;
     }
-    // Events rather than `for await`, which costs a small request more than all else that is done with its body.
-    payload.on('data', take);
-    payload.once('end', () => {
+    function end(): void {
       // A small body is copied on its way to a worker, with all the memory it lies in; a larger one moves.
       if (bytes.length > length) bytes = length <= FIRST_BYTES ? bytes.slice(0, length) : bytes.subarray(0, length);
       hold.become(length);
       resolve(bytes);
-    });
+    }
+    let ignore: () => void = () => payload.off('data', take);
+    if (packing === undefined) {
+      // Events rather than `for await`, which costs a small request more than all else that is done with its body.
+      payload.on('data', take);
+      payload.once('end', end);
+    } else {
+      ignore = unpack(payload, packing, limit, { take, end, refuse });
+      request.whenOver(ignore);
+    }
     payload.once('error', reject);
     if (expected > FIRST_BYTES || announced === undefined) {
       request.whenOver(() => discard(bytes)); // what a worker has by then is here no longer

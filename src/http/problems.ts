@@ -52,7 +52,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     status: 400,
     title: 'A member of the body, or a header, is missing, unknown or wrong',
     meaning:
-      'A member is missing, unknown, given twice, of the wrong type, or does not go with another one; or the header x-deadline-ms is not a whole number from 1 to DEADLINE_LIMIT.',
+      'A member is missing, unknown, given twice, of the wrong type, or does not go with another one; or the header x-deadline-ms is not a whole number from 1 to DEADLINE_LIMIT, or the body not what its Content-Encoding says.',
     operation: true,
   },
   unauthorized: {
@@ -110,7 +110,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
   'unsupported-media-type': {
     status: 415,
     title: 'The body is not of a type the service reads',
-    meaning: 'The body must be application/json in UTF-8, without a Content-Encoding.',
+    meaning: 'The body must be application/json in UTF-8, plain or with the Content-Encoding gzip or deflate.',
     operation: true,
   },
   'invalid-tensor': {

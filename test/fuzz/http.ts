@@ -1,3 +1,4 @@
+import { gunzipSync, inflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { type ProblemCode, problemKinds } from '../../src/http/problems.js';
 import { complaint, documentedAt, problemSchema } from './document.js';
@@ -87,7 +88,8 @@ const ANYWHERE: readonly ProblemCode[] = [
 ];
 
 function faultOfAnswer(request: Request | undefined, { status, headers, body }: Answer): string | undefined {
-  const text = body.toString();
+  const text = unpacked(headers['content-encoding'], body)?.toString();
+  if (text === undefined) return `an answer in ${headers['content-encoding']} that cannot be unpacked`;
   const says = (what: string) => `${what}; ${status} ${JSON.stringify(headers)} ${text.slice(0, 500)}`;
   if (status >= 500 && status !== 503 && status !== 504) return says('a failure');
   if (!/^[\x21-\x7e]{1,128}$/.test(headers['x-request-id'] ?? '')) return says('no x-request-id');
@@ -119,6 +121,15 @@ function faultOfAnswer(request: Request | undefined, { status, headers, body }: 
     if (wrong) return says(`not of its schema: ${wrong}`);
   }
   return undefined;
+}
+
+function unpacked(encoding: string | undefined, body: Buffer): Buffer | undefined {
+  if (encoding === undefined || body.length === 0) return body;
+  try {
+    return encoding === 'gzip' ? gunzipSync(body) : inflateSync(body);
+  } catch {
+    return undefined;
+  }
 }
 
 function parsed(text: string): unknown {

@@ -1,3 +1,4 @@
+import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { type Body, bodies, byteMutation, mutated } from './bodies.js';
 import { documented, valuesOf } from './document.js';
@@ -43,7 +44,10 @@ const idleHeaders: fc.Arbitrary<Header> = fc.oneof(
     visible(100),
   ),
   fc.tuple(fc.constantFrom('authorization', 'x-api-key'), visible(100)),
-  fc.tuple(fc.constant('accept-encoding'), fc.constantFrom('gzip', '*;q=0', 'identity;q=0', '')),
+  fc.tuple(
+    fc.constant('accept-encoding'),
+    fc.constantFrom('gzip', 'deflate', 'x-gzip;q=0.5', 'gzip, br', '*', '*;q=0', 'identity;q=0', ''),
+  ),
   fc.tuple(fc.constant('accept'), fc.constantFrom('*/*', 'application/json', 'text/html, */*;q=0.1', 'application/*')),
   fc.tuple(fc.constant('connection'), fc.constantFrom('keep-alive', 'x', 'te, x')),
   fc.constant<Header>(['expect', '100-continue']),
@@ -66,7 +70,10 @@ const readHeaders: fc.Arbitrary<Header> = fc.oneof(
       ),
     ),
   ),
-  fc.tuple(fc.constant('content-encoding'), fc.constantFrom('gzip', 'identity', 'br', 'x', '')),
+  fc.tuple(
+    fc.constant('content-encoding'),
+    fc.constantFrom('gzip', 'deflate', 'gzip, gzip', 'identity', 'br', 'x', ''),
+  ),
   fc.tuple(
     fc.constant('accept'),
     fc.oneof(visible(40), fc.constantFrom('text/html', 'application/json;q=0', ',;,', '*/*;q=x', '')),
@@ -216,6 +223,48 @@ const inChunks: fc.Arbitrary<Message> = fc
     };
   });
 
+const PACKINGS = [
+  ['gzip', gzipSync],
+  ['x-gzip', gzipSync],
+  ['deflate', deflateSync],
+  ['deflate', deflateRawSync],
+] as const;
+
+/** Packed bodies, whole, cut short, with something behind them, with changed bytes, or far longer than they look. */
+const packed: fc.Arbitrary<Message> = fc
+  .tuple(
+    anyBody,
+    fc.constantFrom(...PACKINGS),
+    fc.constantFrom('whole', 'cut', 'longer', 'changed', 'bomb'),
+    fc.nat(),
+    fc.array(idleHeaders, { maxLength: 2 }),
+    fc.array(fc.nat(), { maxLength: 3 }),
+  )
+  .map(([{ path, bytes, valid, refused }, [encoding, pack], fate, at, headers, cuts]) => {
+    const whole = pack(fate === 'bomb' ? Buffer.concat([bytes, Buffer.alloc(2 ** 18, 0x20), Buffer.from('x')]) : bytes);
+    const made: Record<typeof fate, () => Buffer> = {
+      whole: () => whole,
+      cut: () => whole.subarray(0, at % whole.length),
+      longer: () => Buffer.concat([whole, Buffer.from('x')]),
+      changed: () => mutated(whole, [{ kind: 'replace', at: at % whole.length, with: Buffer.of(at % 256) }]),
+      bomb: () => whole,
+    };
+    const body = made[fate]();
+    const isWhole = fate === 'whole';
+    return {
+      what: `packed: ${fate}`,
+      writes: cutAt(framed('POST', path, [...withUsual(headers, body), ['content-encoding', encoding]], body), cuts),
+      requests: [
+        {
+          method: 'POST',
+          path,
+          valid: isWhole && valid,
+          refused: isWhole ? refused : fate !== 'changed',
+        },
+      ],
+    };
+  });
+
 /** HTTP/1.0 knows no chunks: who reads them all the same can be made to see another request than a proxy does. */
 const chunksInHttp10: fc.Arbitrary<Message> = inChunks.map(({ writes, requests = [] }) => ({
   what: 'chunks in HTTP/1.0',
@@ -361,6 +410,7 @@ export const messages: fc.Arbitrary<Message> = fc.oneof(
   { weight: 10, arbitrary: ordinary },
   { weight: 4, arbitrary: oddHead },
   { weight: 2, arbitrary: inChunks },
+  { weight: 2, arbitrary: packed },
   { weight: 1, arbitrary: manyHeaders },
   { weight: 1, arbitrary: chunksInHttp10 },
   { weight: 1, arbitrary: aborted },

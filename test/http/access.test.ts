@@ -366,7 +366,7 @@ describe('pages of other origins', () => {
     const asked = await preflight(url, 'https://page.example');
     expect(asked.headers.get('access-control-allow-origin')).toBe('*');
     expect(asked.headers.get('access-control-allow-headers')).toBe(
-      'content-type, authorization, x-api-key, x-request-id, x-deadline-ms, traceparent, tracestate',
+      'content-type, content-encoding, authorization, x-api-key, x-request-id, x-deadline-ms, traceparent, tracestate',
     );
     expect(asked.headers.get('access-control-allow-methods')).toBe('GET, HEAD, POST');
     expect(asked.headers.get('access-control-allow-credentials')).toBeNull();

@@ -11,6 +11,7 @@ import type { Dims } from '../../tensor/shapes.js';
 import type { Caches } from '../caches.js';
 import { tooLate } from '../deadline.js';
 import { operationSchema } from '../openapi.js';
+import { addVary, PACKING_BYTES, packingNamedAlone, packPieces, packSmall, SMALL_BYTES } from '../pack.js';
 import { Problem } from '../problems.js';
 
 /** One route an operation: the body goes to a worker as it came, and the worker's bytes are the answer. */
@@ -54,9 +55,17 @@ export async function computeRoutes(
         }
         request.mustTake(bytesOut);
         reply.type('application/json');
+        addVary(reply);
         const [first, ...more] = outcome.body;
+        const packing = packingNamedAlone(request.headers['accept-encoding']);
+        if (packing) {
+          reply.header('content-encoding', packing);
+          if (bytesOut <= SMALL_BYTES) return reply.send(packSmall(packing, Buffer.concat(outcome.body)));
+          request.hold.become(bytesOut + PACKING_BYTES);
+          return reply.send(packPieces(packing, sending(outcome.body, request, PACKING_BYTES)));
+        }
         if (more.length === 0) return reply.send(Buffer.from(first.buffer, first.byteOffset, first.byteLength));
-        return reply.header('content-length', bytesOut).send(Readable.from(sending(outcome.body, request)));
+        return reply.header('content-length', bytesOut).send(Readable.from(sending(outcome.body, request, 0)));
       },
     );
   }
@@ -64,16 +73,18 @@ export async function computeRoutes(
 
 /**
  * The pieces of an answer one after the other. A stream asks for a piece when the one before the last has gone to the
- * client: its memory is free then.
+ * client, or has been packed: its memory is free then.
+ *
+ * @param beside bytes that are held until the end
  */
-function* sending(pieces: readonly Uint8Array[], { hold }: FastifyRequest): Generator<Uint8Array> {
+function* sending(pieces: readonly Uint8Array[], { hold }: FastifyRequest, beside: number): Generator<Uint8Array> {
   let left = lengthOf(pieces);
   for (const [i, piece] of pieces.entries()) {
     const gone = pieces[i - 2];
     if (gone) {
       left -= gone.length;
       discard(gone);
-      hold.become(left);
+      hold.become(left + beside);
     }
     yield piece;
   }
