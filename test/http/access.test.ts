@@ -411,7 +411,6 @@ describe('headers that say what an answer is', () => {
   it.each([
     ['an answer', () => post(service.url)],
     ['a probe', () => fetch(`${service.url}/health/live`)],
-    ['the document', () => fetch(`${service.url}/openapi.json`)],
     ['a problem', () => fetch(`${service.url}/nowhere`)],
     ['a path that cannot be read', () => fetch(`${service.url}/%ZZ`)],
   ])('are on %s', async (_, ask) => {
@@ -420,6 +419,12 @@ describe('headers that say what an answer is', () => {
     expect(Object.fromEntries(answer.headers)).toMatchObject(expected);
     expect(answer.headers.get('x-powered-by')).toBeNull();
     expect(answer.headers.get('server')).toBeNull();
+  });
+
+  it('are on the document, which may be kept', async () => {
+    const answer = await fetch(`${service.url}/openapi.json`);
+    await answer.body?.cancel();
+    expect(Object.fromEntries(answer.headers)).toMatchObject({ ...expected, 'cache-control': 'no-cache' });
   });
 
   it('are on what is refused before it is a request', async () => {

@@ -87,7 +87,7 @@ describe('a deadline', () => {
     expect((await post(slow, { 'x-deadline-ms': '60000' })).status).toBe(200);
   });
 
-  it.each(['0', '-1', '1.5', 'soon', '', '600001', '1e3', '9'.repeat(30)])(
+  it.each(['0', '-1', '1.5', 'soon', '600001', '1e3', '9'.repeat(30)])(
     'of %j is refused with both sides named',
     async (value) => {
       await started({ workers: 1 });
