@@ -5,15 +5,12 @@ import { problemKinds } from '../src/http/problems.js';
 import type { Operation } from '../src/operations/operation.js';
 import { operations } from '../src/operations/operations.js';
 import { askText } from './ask.js';
+import { calls } from './calls.js';
 import { type Started, start } from './http/start.js';
 import { builds } from './kernels/builds.js';
 
 const read = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
 const readme = read('README.md');
-
-/** The calls with curl, each with the answer that is printed below it. */
-const CALL = /curl -s localhost:3000(\S+) .*? -d '([^']+)'\n```\n\n(?:.*\n\n)?```json\n(.+)\n```/g;
-const calls = [...readme.matchAll(CALL)].map(([, path, body, printed]) => ({ path, body, printed }));
 
 let service: Started;
 beforeAll(async () => {

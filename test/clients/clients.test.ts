@@ -1,0 +1,80 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { delimiter, join, relative } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { calls } from '../calls.js';
+import { type Service, startService } from '../service.js';
+import { clients } from './clients.js';
+import { here, isCommand, PATH, root } from './path.js';
+
+const readme = readFileSync(join(root, 'README.md'), 'utf8');
+
+let service: Service;
+let withoutStore: Service;
+beforeAll(async () => {
+  [service, withoutStore] = await Promise.all([
+    startService({ WORKERS: '1' }),
+    startService({ WORKERS: '1', CACHE_URL: 'redis://127.0.0.1:1' }), // where nothing listens
+  ]);
+});
+afterAll(async () => {
+  await Promise.all([service.stop(), withoutStore.stop()]);
+});
+
+describe.each(clients)('$name', ({ name, folder, program, needs, generate, compile, run }) => {
+  const missing = needs.filter((need) => !isHere(need));
+  if (missing.length > 0) console.info(`${name} is not tested: ${missing.join(', ')} is not here (npm run clients)`);
+  const home = join(here, folder);
+
+  it.skipIf(missing.length > 0 && process.env.CI !== 'true')(
+    'is generated and compiled, gets numbers to the last bit, errors and Retry-After',
+    { timeout: 300_000 },
+    async () => {
+      expect(missing, 'what is not here').toEqual([]);
+      const output = join(home, 'unroll');
+      rmSync(output, { recursive: true, force: true });
+      mkdirSync(output);
+      shell(root, generate.replaceAll('./unroll', relative(root, output)));
+      if (compile) shell(home, compile);
+      const answers = JSON.parse(shell(home, `${run} ${service.url} ${withoutStore.url}`));
+
+      const [forward, backward] = await Promise.all(calls.map(answerTo));
+      expect(answers).toMatchObject({
+        refused: { code: 'shape-mismatch', pointer: '/parameters/Wax' },
+        unavailable: { code: 'cache-unavailable', retryAfter: expect.stringMatching(/^[1-9]\d*$/) },
+      });
+      expect(answers.forward).toEqual(forward);
+      for (const way of ['fromInputs', 'fromInline', 'fromStored']) expect(answers[way], way).toEqual(backward);
+    },
+  );
+
+  it('is in the README as it is tested', () => {
+    const section = readme.split(/^##+ /m).find((text) => text.startsWith(`${name}\n`)) ?? '';
+    expect(section).toContain(generate);
+    const source = unindented(readFileSync(join(home, program), 'utf8'));
+    const snippet = /```(?!sh)\w+\n([\s\S]+?)\n```/.exec(section)?.[1] ?? 'a snippet';
+    for (const paragraph of snippet.split('\n\n')) expect(source).toContain(unindented(paragraph));
+  });
+});
+
+/** A file beside this one, or a command. */
+function isHere(need: string): boolean {
+  return existsSync(join(here, need)) || isCommand(need);
+}
+
+/** Runs a command line, which may fetch nothing; a failure shows what it printed. */
+function shell(cwd: string, command: string): string {
+  const env = { ...process.env, PATH: PATH.join(delimiter) };
+  const { status, stdout, stderr } = spawnSync(command, { shell: true, cwd, env, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${command}\n${stdout}${stderr}`);
+  return stdout;
+}
+
+async function answerTo({ path, body }: (typeof calls)[number]): Promise<unknown> {
+  const headers = { 'content-type': 'application/json' };
+  return (await fetch(service.url + path, { method: 'POST', headers, body })).json();
+}
+
+function unindented(code: string): string {
+  return code.replace(/^\s+/gm, '');
+}

@@ -1,0 +1,20 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { here, isCommand } from './path.js';
+
+/** What each language needs, beside what is on the machine, to generate and compile clients: pinned in its folder. */
+const LANGUAGES = [{ folder: 'typescript', tools: ['npm'], commands: ['npm ci --ignore-scripts'] }];
+
+// npm run clients: fetches from the registries of the languages that this machine has.
+for (const { folder, tools, commands } of LANGUAGES) {
+  const missing = tools.filter((tool) => !isCommand(tool));
+  if (missing.length > 0) {
+    console.error(`${folder}: ${missing.join(', ')} is not installed`);
+    if (process.env.CI === 'true') process.exitCode = 1;
+    continue;
+  }
+  for (const command of commands) {
+    const { status } = spawnSync(command, { shell: true, cwd: join(here, folder), stdio: 'inherit' });
+    if (status !== 0) process.exit(1);
+  }
+}

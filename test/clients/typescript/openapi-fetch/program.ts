@@ -1,0 +1,39 @@
+import createClient from 'openapi-fetch';
+import type { components, paths } from './unroll/unroll.js';
+
+type Schemas = components['schemas'];
+
+const request: Schemas['RnnForwardRequest'] = {
+  x: [[[1, 0, -1]]],
+  a0: [[0]],
+  parameters: { Wax: [[0.5]], Waa: [[0.8]], ba: [[0.25]], Wya: [[1], [-1]], by: [[0], [0]] },
+};
+
+async function forward(url: string, request: Schemas['RnnForwardRequest']) {
+  const unroll = createClient<paths>({ baseUrl: url });
+  const { data, error, response } = await unroll.POST('/v1/rnn/forward', { body: request });
+  if (data) return data;
+  throw { code: error.code, pointer: error.errors[0]?.pointer, retryAfter: response.headers.get('retry-after') };
+}
+
+async function backward(url: string, way: Omit<Schemas['RnnBackwardRequest'], 'da'>) {
+  const unroll = createClient<paths>({ baseUrl: url });
+  const { data } = await unroll.POST('/v1/rnn/backward', { body: { da: [[[0, 0, 1]]], ...way } });
+  return data;
+}
+
+const [url = '', urlWithoutStore = ''] = process.argv.slice(2);
+const { x, a0, parameters } = request;
+const { Wax, Waa, ba } = parameters;
+const inline = await forward(url, { ...request, caches: 'inline' });
+const stored = await forward(url, { ...request, caches: 'stored' });
+const misshapen = { x, a0, parameters: { ...parameters, Wax: [[1, 2]] } };
+const answers = {
+  forward: await forward(url, request),
+  fromInputs: await backward(url, { x, a0, parameters: { Wax, Waa, ba } }),
+  fromInline: await backward(url, { caches: inline.caches }),
+  fromStored: await backward(url, { cache_id: stored.cache_id }),
+  refused: await forward(url, misshapen).catch((problem) => problem),
+  unavailable: await forward(urlWithoutStore, { ...request, caches: 'stored' }).catch((problem) => problem),
+};
+console.log(JSON.stringify(answers));
