@@ -64,7 +64,7 @@ function isHere(need: string): boolean {
 
 /** Runs a command line, which may fetch nothing; a failure shows what it printed. */
 function shell(cwd: string, command: string): string {
-  const env = { ...process.env, PATH: PATH.join(delimiter) };
+  const env = { ...process.env, PATH: PATH.join(delimiter), GOPROXY: 'off', GOTOOLCHAIN: 'local' };
   const { status, stdout, stderr } = spawnSync(command, { shell: true, cwd, env, encoding: 'utf8' });
   if (status !== 0) throw new Error(`${command}\n${stdout}${stderr}`);
   return stdout;

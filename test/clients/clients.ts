@@ -44,4 +44,13 @@ export const clients: readonly Client[] = [
     needs: ['typescript/node_modules'],
     generate: 'openapi-ts --input ./openapi/openapi.json --output ./unroll',
   },
+  {
+    name: 'Go: oapi-codegen',
+    folder: 'go',
+    program: 'main.go',
+    needs: ['go', 'go/bin/oapi-codegen'],
+    generate: 'oapi-codegen -generate types,client -package unroll -o ./unroll/unroll.go openapi/openapi.json',
+    compile: 'go build -buildvcs=false -o build/program .',
+    run: 'build/program',
+  },
 ];

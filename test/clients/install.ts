@@ -3,7 +3,14 @@ import { join } from 'node:path';
 import { here, isCommand } from './path.js';
 
 /** What each language needs, beside what is on the machine, to generate and compile clients: pinned in its folder. */
-const LANGUAGES = [{ folder: 'typescript', tools: ['npm'], commands: ['npm ci --ignore-scripts'] }];
+const LANGUAGES = [
+  { folder: 'typescript', tools: ['npm'], commands: ['npm ci --ignore-scripts'] },
+  {
+    folder: 'go',
+    tools: ['go'],
+    commands: ['GOBIN="$PWD/bin" go install tool', 'go build github.com/oapi-codegen/runtime'],
+  },
+];
 
 // npm run clients: fetches from the registries of the languages that this machine has.
 for (const { folder, tools, commands } of LANGUAGES) {

@@ -7,7 +7,9 @@ export const root = join(here, '../..');
 
 /** Where commands are looked for: those of the project, those that `npm run clients` installs, those of the machine. */
 export const PATH = [
-  ...[join(root, 'node_modules/.bin'), join(here, 'typescript/node_modules/.bin')],
+  join(root, 'node_modules/.bin'),
+  join(here, 'typescript/node_modules/.bin'),
+  join(here, 'go/bin'),
   ...(process.env.PATH ?? '').split(delimiter),
 ];
 
