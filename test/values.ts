@@ -97,7 +97,7 @@ function isTaken(group: GroupMember, name: string, { prediction, way, extras }: 
   return extras || !group.members[name].optional;
 }
 
-export function nested(member: TensorMember, dims: Dims, next: () => number): Json {
+export function nested(member: TensorMember, dims: Dims, next: () => Json): Json {
   const shape = shapeIn(dims, member) ?? [];
   const nest = (axis: number): Json =>
     axis === shape.length ? next() : Array.from({ length: shape[axis] }, () => nest(axis + 1));

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { readNumber } from './json-scanner.js';
 import { powersOfTen } from './powers-of-ten.js';
 import {
   arrayOf,
@@ -41,7 +40,6 @@ interface Exports {
   heapBase(): number;
   powers(): number;
   result(): number;
-  hardNumbers(): number;
   layout(): number;
   readFloat64(text: number, out: number): number;
   readFloat32(text: number, out: number): number;
@@ -72,40 +70,24 @@ export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
   // What was read stays while the answer is written: each has memory of its own.
   const reading = new Instance(module, powers, checkpoint);
   const writing = new Instance(module, powers, checkpoint);
-  let body: Buffer = Buffer.alloc(0);
   let dtype: Dtype = 'float64';
   let text = 0; // address of the body
   let out = 0; // address of the numbers that are read next; 0: the body is too large for this road
 
-  /** Reads what the module could not round; false where a number is too large. */
-  const readHard = (data: Numbers, count: number): boolean => {
-    const hard = new Uint32Array(reading.buffer, reading.exports.hardNumbers(), 2 * count);
-    for (let i = 0; i < hard.length; i += 2) {
-      const value = readNumber(
-        { bytes: body, at: hard[i] - text, pointer: '', index: [], checkpoint, due: Number.POSITIVE_INFINITY },
-        dtype,
-      );
-      if (!Number.isFinite(value)) return false;
-      data[hard[i + 1]] = value;
-    }
-    return true;
-  };
-
   return {
     checkpoint,
 
-    open(bytes, numbers) {
-      body = bytes;
+    open(body, numbers) {
       dtype = numbers;
       out = 0;
       // A number takes two bytes of text at least. Room that is not written to costs no memory.
-      const most = (bytes.length + 1) / 2;
-      const needed = bytes.length + SLACK + most * arrayOf[dtype].BYTES_PER_ELEMENT + SLACK;
+      const most = (body.length + 1) / 2;
+      const needed = body.length + SLACK + most * arrayOf[dtype].BYTES_PER_ELEMENT + SLACK;
       if (needed > MOST_BYTES) return;
       text = reading.reserve(needed);
-      out = aligned(text + bytes.length + SLACK);
-      new Uint8Array(reading.buffer, text, bytes.length).set(bytes);
-      new Uint8Array(reading.buffer, text + bytes.length, SLACK).fill(0);
+      out = aligned(text + body.length + SLACK);
+      new Uint8Array(reading.buffer, text, body.length).set(body);
+      new Uint8Array(reading.buffer, text + body.length, SLACK).fill(0);
     },
 
     readTensor(offset) {
@@ -114,11 +96,9 @@ export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
       const read = dtype === 'float32' ? exports.readFloat32 : exports.readFloat64;
       const end = read(text + offset, out) >>> 0; // addresses come back signed
       if (end === 0) return undefined;
-      const result = new Int32Array(buffer, exports.result(), 10);
-      const [rank, hardCount] = [result[0], result[1]];
-      const shape = Array.from(result.subarray(2, 2 + rank));
+      const [rank, ...lengths] = new Int32Array(buffer, exports.result(), 1 + MOST_RANK);
+      const shape = lengths.slice(0, rank);
       const data = new arrayOf[dtype](buffer, out, elements(shape));
-      if (hardCount > 0 && !readHard(data, hardCount)) return undefined;
       out += data.byteLength;
       return { tensor: { shape, strides: rowMajor(shape), data }, end: end - text };
     },
@@ -161,7 +141,6 @@ export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
     },
 
     release() {
-      body = Buffer.alloc(0);
       const [hasRead, hasWritten] = [reading.release(), writing.release()];
       return hasRead || hasWritten;
     },

@@ -22,6 +22,11 @@ export const codec: Part = {
       progress(`codec, ${Object.values(one).join(', ')}`);
       return [measure('read', one, plan.seconds), measure('write', one, plan.seconds)].flat();
     });
+    const hard = Object.keys(HARD).flatMap((kind) => plan.dtypes.map((dtype) => ({ size: 'small', kind, dtype })));
+    for (const one of hard) {
+      progress(`codec, ${Object.values(one).join(', ')}`);
+      figures.push(...measure('read', one, plan.seconds));
+    }
     return [
       report('JSON: ns per number of a tensor (n_a, m, T_x)', figures, {
         direction: (f) => f.direction,
@@ -46,6 +51,29 @@ const KINDS: Readonly<Record<string, (value: number) => number>> = {
   integers: (value) => Math.round(value * 1e3),
 };
 
+/** Texts that are hard to read right, made of a number in ±1. */
+const HARD: Readonly<Record<string, (value: number, dtype: Dtype) => string>> = {
+  subnormal: (value, dtype) => String(value * 2 ** (dtype === 'float64' ? -1022 : -126)),
+  '40 digits': (value) => value.toFixed(17) + digitsOf(value).repeat(2).slice(0, 23),
+  '767 digits': (value) => value.toFixed(17) + digitsOf(value).repeat(50).slice(0, 750),
+  // The middle between two numbers from 1 to 2, which has 53 digits behind the point, or 24.
+  middle: (value, dtype) => (dtype === 'float64' ? middle(value, 52, 0) : middle(value, 23, 0)),
+  // And between two of the smallest normal ones, which has 768 that are not zeros in front, or 113.
+  'long middle': (value, dtype) => (dtype === 'float64' ? middle(value, 52, 1022) : middle(value, 23, 126)),
+};
+
+function digitsOf(value: number): string {
+  return value.toFixed(17).split('.')[1];
+}
+
+/** All digits of an odd multiple of 2^-(bits + 1), from 1 to 2, times 2^-power. */
+function middle(value: number, bits: number, power: number): string {
+  const odd = 2n * BigInt(Math.floor(Math.abs(value) * 2 ** bits)) + 1n + (1n << BigInt(bits + 1));
+  const places = bits + 1 + power;
+  const digits = String(odd * 5n ** BigInt(places)).padStart(places + 1, '0');
+  return `${digits.slice(0, -places)}.${digits.slice(-places)}`;
+}
+
 const member = tensor('n_a m T_x', 'hidden states');
 const signature = group('CodecBench', 'one tensor', { a: member, dtype: dtypeMember });
 const fast = loadJsonCodec();
@@ -66,7 +94,8 @@ interface CodecSubject extends Subject {
 function measure(direction: 'read' | 'write', one: Case, seconds: number) {
   const dims = dimsOf(one.size);
   const next = fullNumbersFrom(1);
-  const values = nested(member, dims, () => KINDS[one.kind](next()));
+  const hard = HARD[one.kind];
+  const values = nested(member, dims, () => (hard ? hard(next(), one.dtype) : KINDS[one.kind](next())));
   const subjects = direction === 'read' ? readers(values, one.dtype) : writers(values, one.dtype, one.size);
   const spreads = measureInTurns(subjects, seconds);
   const count = dims.n_a * dims.m * dims.T_x;
@@ -85,9 +114,9 @@ function measure(direction: 'read' | 'write', one: Case, seconds: number) {
   }));
 }
 
-/** Bytes to a tensor; V8: bytes to nested arrays. */
+/** Bytes to a tensor; V8: bytes to nested arrays. The numbers may be given as texts. */
 function readers(values: Json, dtype: Dtype): CodecSubject[] {
-  const bytes = Buffer.from(JSON.stringify({ a: values, dtype }));
+  const bytes = Buffer.from(`{"a":${JSON.stringify(values).replaceAll('"', '')},"dtype":"${dtype}"}`);
   const tensorBy = (codec?: typeof fast) => (readJson(bytes, signature, codec).a as Tensor).data;
   const arrays = () => JSON.parse(bytes.toString()).a;
   return [
