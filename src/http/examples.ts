@@ -22,7 +22,7 @@ type Sizes = Readonly<Record<string, number>>;
 /** The axes of one tensor are of different lengths, so that they cannot be mistaken for each other. */
 const TELLING: Sizes = { n_x: 3, m: 1, T_x: 4, T_da: 4, other: 2 };
 /** For what shows an option, and not the shapes: the document is to stay short. */
-const SMALLEST: Sizes = { T_x: 2, T_da: 2, other: 1 };
+const SMALLEST: Sizes = { n_y: 2, T_x: 2, T_da: 2, other: 1 };
 
 /** What an example gives for an integer: the number of time steps in a segment, say. */
 const INTEGER = 1;
@@ -140,7 +140,10 @@ function exampleTensor(member: TensorMember, sizes: Sizes, decimals: Decimals): 
   return nest(0);
 }
 
-/** −0.9 … 0.9 in steps of 0.1, the same on every machine (a linear congruential generator seeded by a text). */
+/**
+ * −0.9 … 0.9 in steps of 0.1, the same on every machine (a linear congruential generator seeded by a text). 0 is left
+ * out: the service writes 0.0, which whoever reads the document and prints it again would show as 0.
+ */
 class Decimals {
   #state: number;
 
@@ -150,6 +153,7 @@ class Decimals {
 
   next(): number {
     this.#state = (this.#state * 75 + 74) % 65_537;
-    return ((Math.floor(this.#state / 7) % 19) - 9) / 10;
+    const tenths = (Math.floor(this.#state / 7) % 18) - 9;
+    return (tenths < 0 ? tenths : tenths + 1) / 10;
   }
 }

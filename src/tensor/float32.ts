@@ -62,13 +62,13 @@ const MOST_DIGITS = 9;
 const LEAST = 149n;
 
 /**
- * The shortest digits that read back to the same float32, of these the nearest to it, ties to even, in the form of
- * Number::toString.
+ * The double that JavaScript writes with the shortest digits that read back to the same float32, of these the nearest
+ * to it, ties to even.
  *
  * @param value a finite float32
  */
-export function shortestFloat32(value: number): string {
-  if (value === 0) return '0';
+export function shortestFloat32(value: number): number {
+  if (value === 0) return value;
   const size = Math.abs(value);
   const units = BigInt(size * 2 ** Number(LEAST));
   const first = Number(size.toExponential(20).split('e')[1]); // the power of ten of the first digit
@@ -86,5 +86,5 @@ export function shortestFloat32(value: number): string {
     if (digits === undefined) break;
     shortest = `${digits}e${power}`;
   }
-  return String(Math.sign(value) * Number(shortest));
+  return Math.sign(value) * Number(shortest);
 }

@@ -39,8 +39,8 @@ export function segmentsOf(signature: GroupMember, values: Values): Segment[] {
 }
 
 /**
- * Writes tensors as nested arrays. Numbers are the shortest digits that read back to the same number of their type, −0 as
- * -0.0, because there are readers to which -0 is the whole number 0. Every number must be finite.
+ * Writes tensors as nested arrays. Numbers have the shortest digits that read back to the same number of their type, and
+ * a point or an exponent. Every number must be finite.
  */
 export function writeSegments(segments: readonly Segment[], codec?: JsonCodec): Uint8Array<ArrayBuffer> {
   const text = { codec, bytes: new Uint8Array(longestText(segments)), at: 0 };
@@ -70,7 +70,7 @@ function writeRows(text: Text, { tensor, first, last }: TensorRows): void {
 const COMMA = 0x2c;
 
 function writePlain(text: Text, { shape, strides, data }: Tensor): void {
-  const shortest = dtypeOf(data) === 'float32' ? shortestFloat32 : String;
+  const isFloat32 = dtypeOf(data) === 'float32';
   const walk = (axis: number, at: number): void => {
     const [count, stride] = [shape[axis], strides[axis]];
     for (let i = 0; i < count; i++) {
@@ -78,7 +78,7 @@ function writePlain(text: Text, { shape, strides, data }: Tensor): void {
       if (axis < shape.length - 1) walk(axis + 1, at + i * stride);
       else {
         const value = data[at + i * stride];
-        write(text, Object.is(value, -0) ? '-0.0' : shortest(value));
+        write(text, realText(isFloat32 ? shortestFloat32(value) : value));
       }
     }
     write(text, ']');
@@ -86,13 +86,23 @@ function writePlain(text: Text, { shape, strides, data }: Tensor): void {
   walk(0, 0);
 }
 
+/**
+ * A number as JavaScript writes it, but always with a point or an exponent: 0.0, -0.0, 1.0, 1e+16. Many readers, Python's
+ * among them, take a number without either for an integer, which has no −0 and may have to fit into 64 bits.
+ */
+function realText(value: number): string {
+  if (Object.is(value, -0)) return '-0.0';
+  if (!Number.isInteger(value)) return String(value);
+  return Math.abs(value) < 1e16 ? `${value}.0` : value.toExponential();
+}
+
 /** Every text written here is ASCII. */
 function write(text: Text, ascii: string): void {
   for (let i = 0; i < ascii.length; i++) text.bytes[text.at++] = ascii.charCodeAt(i);
 }
 
-/** The longest text of a number, such as -0.0000012345678901234567 and -340282350000000000000, and a comma. */
-const LONGEST_NUMBER = { float64: 26, float32: 23 };
+/** The longest text of a number, such as -0.0000012345678901234567 and -1234567900000000.0, and a comma. */
+const LONGEST_NUMBER = { float64: 26, float32: 20 };
 
 /**
  * An upper bound of the bytes that these segments take, from the shapes and the type of the numbers alone. Room that

@@ -234,8 +234,8 @@ async function storedFor(backward: string): Promise<string> {
 }
 
 /** But for what is another one each time. */
-function withoutId({ cache_id, cache_expires_at, ...others }: JsonObject): JsonObject {
-  return { ...others, isStored: cache_id !== undefined && cache_expires_at !== undefined };
+function withoutId(answer: string): string {
+  return answer.replace(/("cache_(id|expires_at)"):"[^"]+"/g, '$1');
 }
 
 describe.each(operations.map(({ id, path }) => ({ id, path })))('$id in the document', ({ path }) => {
@@ -254,7 +254,9 @@ describe.each(operations.map(({ id, path }) => ({ id, path })))('$id in the docu
       const answer = await supertest(service.url).post(path).send(sent);
       expect(answer.status, name).toBe(200);
       expectValid(said.schema, answer.body);
-      if (name in said.examples) expect(withoutId(answer.body)).toEqual(withoutId(said.examples[name].value));
+      // Byte by byte: whole numbers, which the service writes as 1.0, are not in the examples.
+      const printed = said.examples[name] && JSON.stringify(said.examples[name].value);
+      if (printed) expect(withoutId(answer.text)).toBe(withoutId(printed));
     }
   });
 

@@ -9,6 +9,7 @@ import type { GroupMember } from '../../src/tensor/signature.js';
 import type { Dtype } from '../../src/tensor/tensor.js';
 import { ask, askJson as askJsonOn, askText as askTextOn, askWith, refusal, textOf, writeJson } from '../ask.js';
 import { allKernels, anyBuild, anyDtype, builds } from '../kernels/builds.js';
+import { written } from '../tensor/written.js';
 import {
   choicesArbitrary,
   dimsArbitrary,
@@ -166,9 +167,9 @@ describe.each(['rnnCellForward', 'rnnForward', 'lstmCellForward', 'lstmForward']
   });
 });
 
-/** JSON.stringify, but −0 is written as -0.0. */
+/** JSON.stringify, but numbers are written as the service writes them. */
 function jsonText(value: Json): string {
-  if (Object.is(value, -0)) return '-0.0';
+  if (typeof value === 'number') return written(value);
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map(jsonText).join()}]`;
   return `{${Object.entries(value)

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { nearestFloat32, shortestFloat32 } from '../../src/tensor/float32.js';
 import { loadJsonCodec } from '../../src/tensor/json-codec.js';
 import { numbersFrom } from '../values.js';
+import { written } from './written.js';
 
 const codec = loadJsonCodec();
 const bytes = new Uint8Array(4_000_000);
@@ -32,7 +33,7 @@ function expectReadsBack(values: Float32Array, texts: readonly string[]): void {
 /** Written alike by both roads, and read back to the same bits. */
 function expectBothWays(values: Float32Array): void {
   const texts = writeFast(values).slice(1, -1).split(',');
-  const wrong = texts.findIndex((text, i) => text !== (Object.is(values[i], -0) ? '-0.0' : shortestFloat32(values[i])));
+  const wrong = texts.findIndex((text, i) => text !== written(shortestFloat32(values[i])));
   expect(wrong, `${values[wrong]} was written as ${texts[wrong]}`).toBe(-1);
   expectReadsBack(values, texts);
 }
@@ -119,15 +120,20 @@ describe('float32 is written with the shortest digits that read back, by both ro
   it.each([
     [Math.fround(0.1), '0.1'],
     [Math.fround(1 / 3), '0.33333334'],
-    [16777216, '16777216'],
+    [1, '1.0'],
+    [-999, '-999.0'],
+    [1000, '1000.0'],
+    [16777216, '16777216.0'],
     [2097152.25, '2097152.2'],
-    [2 ** 30, '1073741800'],
+    [2 ** 30, '1073741800.0'],
+    [Math.fround(9.999999e15), '9999999000000000.0'],
+    [Math.fround(1e16), '1e+16'],
     [Math.fround(1e21), '1e+21'],
-    [Math.fround(1e20), '100000000000000000000'],
+    [Math.fround(1e20), '1e+20'],
     [Math.fround(1e-7), '1e-7'],
     [Math.fround(1e-6), '0.000001'],
     [-0, '-0.0'],
-    [0, '0'],
+    [0, '0.0'],
     [LEAST, '1e-45'],
     [-MAX, '-3.4028235e+38'],
     [2 ** -126, '1.1754944e-38'],

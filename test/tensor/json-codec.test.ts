@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { shortestFloat32 } from '../../src/tensor/float32.js';
 import { loadJsonCodec } from '../../src/tensor/json-codec.js';
-import { arrayOf, type Dtype, elements, rowMajor, rowMajorRange, timeMajor } from '../../src/tensor/tensor.js';
+import { arrayOf, elements, rowMajor, rowMajorRange, timeMajor } from '../../src/tensor/tensor.js';
 import { numbersFrom } from '../values.js';
+import { written } from './written.js';
 
 const codec = loadJsonCodec();
 const bytes = new Uint8Array(4_000_000);
@@ -19,7 +19,7 @@ function thereAndBack(values: Float64Array) {
 
 function expectAsV8(values: Float64Array): void {
   const { text, read } = thereAndBack(values);
-  const expected = `[${Array.from(values, (value) => (Object.is(value, -0) ? '-0.0' : String(value))).join()}]`;
+  const expected = `[${Array.from(values, written).join()}]`;
   expect(text === expected, firstDifference(text, expected)).toBe(true);
   expect(read?.end).toBe(text.length);
   const back = read?.tensor.data ?? [];
@@ -54,6 +54,9 @@ describe('the fast road agrees with V8 both ways', () => {
       (i) => i / 10_000,
       (i) => i * 2 ** 40 + 1,
       (i) => 2 ** 53 - i,
+      (i) => 1e16 - 2 * i,
+      (i) => 1e16 + 2 * i,
+      (i) => i * 1e12,
       (i) => 5e-324 * i,
       (i) => 2.2250738585072014e-308 - 5e-324 * i,
       (i) => 2 ** ((i % 2046) - 1022),
@@ -68,7 +71,7 @@ describe('the fast road agrees with V8 both ways', () => {
       for (let from = 0; from < 20_000; from += 500) {
         expectAsV8(Float64Array.from({ length: 500 }, (_, i) => form(from + i)));
       }
-    expectAsV8(Float64Array.from([-0, 0, 1e21, 1e-7, 123456789012345680000, 1e-6, 0.1 + 0.2]));
+    expectAsV8(Float64Array.from([-0, 0, 1e15, 1e16, 1e21, 1e-7, 123456789012345680000, 1e-6, 0.1 + 0.2]));
   });
 
   it('on texts with more digits than a double has, and next to the middle of two doubles', () => {
@@ -101,51 +104,6 @@ it('the fast road gives up on what it cannot take, and on nothing else', () => {
   for (const text of [...wrong, ...words]) expect(reads(text), text).toBe(false);
 });
 
-/** Which numbers the module leaves to its host, of texts like these: they must be few for a tensor to be read fast. */
-function shareOfHard(texts: readonly string[], dtype: Dtype): number {
-  let hard = 0;
-  const original = Buffer.prototype.toString;
-  const spy = vi.spyOn(Buffer.prototype, 'toString').mockImplementation(function (this: Buffer, ...range) {
-    hard++; // the host reads each of them from its text
-    return original.apply(this, range);
-  });
-  try {
-    for (let from = 0; from < texts.length; from += 1000) {
-      codec.open(Buffer.from(`[${texts.slice(from, from + 1000).join()}]`), dtype);
-      expect(codec.readTensor(0)).toBeDefined();
-    }
-  } finally {
-    spy.mockRestore();
-  }
-  return hard / texts.length;
-}
-
-describe('hardly a number is left to the slow road', () => {
-  const next = numbersFrom(1, 2 ** 31);
-  const words = () => Int32Array.from({ length: 200_000 }, next).buffer;
-  const doubles = Array.from(new Float64Array(words()).filter(Number.isFinite), String);
-  const floats = Array.from(new Float32Array(words()).filter(Number.isFinite), shortestFloat32);
-  const ordinary = Array.from({ length: 100_000 }, () => String((next() / 2 ** 31) * 10 ** (next() / 2 ** 28)));
-  const whole = Array.from({ length: 100_000 }, () => `${Math.abs(next()) * 4}.0`);
-
-  it('of ordinary numbers none', () => {
-    expect(shareOfHard(ordinary, 'float64')).toBe(0);
-    expect(shareOfHard(ordinary, 'float32')).toBe(0);
-    expect(shareOfHard(whole, 'float64')).toBe(0);
-    expect(shareOfHard(whole, 'float32')).toBe(0);
-  });
-
-  it('of random bit patterns of doubles 1 in 1000, most of them below the normal doubles', () => {
-    const share = shareOfHard(doubles, 'float64');
-    expect(share).toBeGreaterThan(0.0005);
-    expect(share).toBeLessThan(0.0015);
-  });
-
-  it('of random bit patterns of floats none', () => {
-    expect(shareOfHard(floats, 'float32')).toBe(0);
-  });
-});
-
 it('a tensor is written in pieces, the same whatever its layout', () => {
   // More rows, longer rows and longer lines than fit into one piece.
   for (const shape of [
@@ -173,7 +131,7 @@ it('a tensor is written in pieces, the same whatever its layout', () => {
         axis === shape.length
           ? data[at]
           : Array.from({ length: shape[axis] }, (_, i) => nest(axis + 1, at + i * tensor.strides[axis]));
-      expect(written === JSON.stringify(nest(0, 0)), String(shape)).toBe(true);
+      expect(written.replaceAll('.0', '') === JSON.stringify(nest(0, 0)), String(shape)).toBe(true);
     }
   }
 });
@@ -204,7 +162,7 @@ it.each([[[1, 1_000_000]], [[1, 1000, 1000]], [[1000, 1000]], [[1_000_000, 1]]])
   (shape) => {
     const checkpoint = vi.fn();
     const data = new Float64Array(elements(shape));
-    const room = new Uint8Array(5_000_000);
+    const room = new Uint8Array(7_000_000);
     loadJsonCodec(checkpoint).writeTensor({ shape, strides: timeMajor(shape), data }, room, 0);
     expect(checkpoint.mock.calls.length).toBeGreaterThanOrEqual(15);
   },
