@@ -191,7 +191,7 @@ export const configSchema = Type.Object({
   OTEL_EXPORTER_OTLP_PROTOCOL: Type.String({
     default: '',
     description:
-      '`http/json` or `http/protobuf`, if it is set where requests are traced: they are sent as JSON all the same, which collectors take at the same address.',
+      '`http/json` or `http/protobuf`: traces are sent as JSON either way, which collectors take at the same address. With `grpc` or another one nothing is traced, and the log says so at the start.',
   }),
   OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: Type.String({
     default: '',
@@ -199,7 +199,8 @@ export const configSchema = Type.Object({
   }),
   OTEL_TRACES_EXPORTER: Type.String({
     default: '',
-    description: '`none`: nothing is traced. Else `otlp`, if it is set where requests are traced.',
+    description:
+      '`none`, or a list without `otlp`: nothing is traced, and for such a list the log says so at the start.',
   }),
   OTEL_SDK_DISABLED: Type.String({ default: '', description: '`true`: nothing is traced.' }),
 });
@@ -238,7 +239,7 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
       'CACHE_URL is set, but must be like redis://:password@host:6379/0 or rediss://…, with what is special in the password as %23',
     );
   }
-  refuseOddTracing(config);
+  refuseOddCollector(config);
   return config;
 }
 
@@ -249,8 +250,28 @@ export function finishesAll({ DRAIN_LIMIT, DRAIN_GRACE, DEADLINE }: Config): boo
 
 /** Are requests traced? */
 export function isTraced(config: Config): boolean {
+  return areTracesWanted(config) && tracesObstacle(config) === undefined;
+}
+
+function areTracesWanted(config: Config): boolean {
   if (config.OTEL_SDK_DISABLED.toLowerCase() === 'true' || config.OTEL_TRACES_EXPORTER === 'none') return false;
   return config.OTEL_EXPORTER_OTLP_ENDPOINT !== '' || config.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT !== '';
+}
+
+/**
+ * Why requests are not traced although an address is set; undefined: they are, or should not be. No reason to stop the start:
+ * such settings are often made for a whole cluster, with services of another kind in mind.
+ */
+export function tracesObstacle(config: Config): string | undefined {
+  if (!areTracesWanted(config)) return undefined;
+  const exporters = config.OTEL_TRACES_EXPORTER.split(',').map((name) => name.trim());
+  if (config.OTEL_TRACES_EXPORTER !== '' && !exporters.includes('otlp')) {
+    return `OTEL_TRACES_EXPORTER is ${JSON.stringify(config.OTEL_TRACES_EXPORTER)}, but traces are sent by otlp only`;
+  }
+  const ofTraces = config.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL !== '';
+  const name = ofTraces ? 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL' : 'OTEL_EXPORTER_OTLP_PROTOCOL';
+  if (['', 'http/json', 'http/protobuf'].includes(config[name])) return undefined;
+  return `${name} is ${JSON.stringify(config[name])}, but traces are sent over HTTP only`;
 }
 
 /** Every integer setting has both. */
@@ -295,20 +316,13 @@ function isDecodable(text: string): boolean {
 }
 
 /** What the exporter of traces would pass over in silence. */
-function refuseOddTracing(config: Config): void {
+function refuseOddCollector(config: Config): void {
   if (!isTraced(config)) return;
-  const refuse = (name: keyof Config, what: string) => {
-    throw new ConfigError(`${name} is ${JSON.stringify(config[name])}, but ${what}`);
-  };
   for (const name of ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] as const) {
     const url = config[name];
-    const isUrl = /^https?:\/\//.test(url) && URL.canParse(url);
-    if (url !== '' && !isUrl) refuse(name, 'must be an address such as http://localhost:4318');
+    if (url === '' || (/^https?:\/\//.test(url) && URL.canParse(url))) continue;
+    throw new ConfigError(`${name} is ${JSON.stringify(url)}, but must be an address such as http://localhost:4318`);
   }
-  if (!['', 'otlp'].includes(config.OTEL_TRACES_EXPORTER)) refuse('OTEL_TRACES_EXPORTER', 'must be otlp or none');
-  const ofTraces = config.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL !== '';
-  const name = ofTraces ? 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL' : 'OTEL_EXPORTER_OTLP_PROTOCOL';
-  if (!['', 'http/json', 'http/protobuf'].includes(config[name])) refuse(name, 'traces are sent over HTTP only');
 }
 
 function check(given: Readonly<Record<string, string | undefined>>): Config {

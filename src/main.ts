@@ -22,9 +22,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 const FLUSH_MS = 3000;
 
 async function main(): Promise<void> {
-  const [{ pino }, { createPool }, { ConfigError, finishesAll, isTraced, loadConfig }, { openLog }] = await Promise.all(
-    [import('pino'), import('./compute/pool.js'), import('./config.js'), import('./log.js')],
-  );
+  const [{ pino }, { createPool }, { ConfigError, finishesAll, isTraced, loadConfig, tracesObstacle }, { openLog }] =
+    await Promise.all([import('pino'), import('./compute/pool.js'), import('./config.js'), import('./log.js')]);
   const config = loadConfig(process.env);
   const log = openLog({ onBack: (dropped) => logger.warn({ dropped }, 'lines were dropped, as nobody read the log') });
   process.on('exit', () => log.close());
@@ -36,6 +35,8 @@ async function main(): Promise<void> {
       'DEADLINE is not below DRAIN_LIMIT - DRAIN_GRACE: a stop gives up requests that take longer than that',
     );
   }
+  const obstacle = tracesObstacle(config);
+  if (obstacle !== undefined) logger.warn({ reason: obstacle }, 'requests are not traced');
   // The workers start while this thread loads the rest.
   const starting = createPool(
     {

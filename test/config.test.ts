@@ -1,6 +1,6 @@
 import Type from 'typebox';
 import { describe, expect, it } from 'vitest';
-import { ConfigError, configSchema, finishesAll, isTraced, loadConfig } from '../src/config.js';
+import { ConfigError, configSchema, finishesAll, isTraced, loadConfig, tracesObstacle } from '../src/config.js';
 
 describe('configuration', () => {
   it('has a default for everything, and an empty variable is one that is not set', () => {
@@ -148,16 +148,38 @@ describe('traces', () => {
   ])('%j: %s', (environment, traced) => expect(isTraced(loadConfig(environment))).toBe(traced));
 
   it.each([
-    [{ OTEL_TRACES_EXPORTER: 'jaeger' }, 'OTEL_TRACES_EXPORTER is "jaeger", but must be otlp or none'],
+    [{ OTEL_TRACES_EXPORTER: 'jaeger' }, 'OTEL_TRACES_EXPORTER is "jaeger", but traces are sent by otlp only'],
+    [{ OTEL_TRACES_EXPORTER: 'console,zipkin' }, 'OTEL_TRACES_EXPORTER is "console,zipkin", but traces are sent by'],
     [
       { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
       'OTEL_EXPORTER_OTLP_PROTOCOL is "grpc", but traces are sent over HTTP only',
     ],
     [
+      { OTEL_EXPORTER_OTLP_PROTOCOL: 'GRPC' },
+      'OTEL_EXPORTER_OTLP_PROTOCOL is "GRPC", but traces are sent over HTTP only',
+    ],
+    [
       { OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json', OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'grpc' },
       'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL is "grpc", but traces are sent over HTTP only',
     ],
-  ])('%j is refused in one line', (environment, message) => {
-    expect(() => loadConfig({ OTEL_EXPORTER_OTLP_ENDPOINT, ...environment })).toThrow(new ConfigError(message));
+    // As addresses of gRPC are often written.
+    [
+      { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc', OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317' },
+      'OTEL_EXPORTER_OTLP_PROTOCOL is "grpc", but traces are sent over HTTP only',
+    ],
+  ])('%j stops no start: nothing is traced, and why is said', (environment, reason) => {
+    const config = loadConfig({ OTEL_EXPORTER_OTLP_ENDPOINT, ...environment });
+    expect(isTraced(config)).toBe(false);
+    expect(tracesObstacle(config)).toContain(reason);
+  });
+
+  it.each([
+    {},
+    { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
+    { OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_SDK_DISABLED: 'true', OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
+    { OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_EXPORTER: 'none', OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
+    { OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf', OTEL_TRACES_EXPORTER: 'otlp,console' },
+  ])('of %j there is nothing to say', (environment) => {
+    expect(tracesObstacle(loadConfig(environment))).toBeUndefined();
   });
 });

@@ -57,6 +57,10 @@ describe('the process', () => {
     [{ HOST: 'nosuch.invalid' }, /^HOST is "nosuch.invalid", but getaddrinfo E\w+ nosuch.invalid$/],
     [{ CACHE_URL: 'redis://:secret@localhost:70000' }, /^CACHE_URL is set, but must be like redis:.*$/],
     [{ CACHE_URL: 'redis://:secret@local host' }, /^CACHE_URL is set, but must be like redis:.*$/],
+    [
+      { CORS_ORIGINS: 'https://example.org/' },
+      'CORS_ORIGINS has "https://example.org/" in it, but an origin is like https://example.org or https://*.example.org; a browser sends https://example.org',
+    ],
     [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://%%' }, /^OTEL_EXPORTER_OTLP_ENDPOINT is "http:\/\/%%", but must be .*$/],
   ])('does not start with %j, and says so in one line', (settings, line) => {
     const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN], {
@@ -69,6 +73,27 @@ describe('the process', () => {
     if (typeof line === 'string') expect(said, stderr).toBe(line);
     else expect(said, stderr).toMatch(line);
     expect(stderr).not.toContain('secret');
+  });
+
+  it('starts where traces are to be sent in a way that it does not know, and warns', async () => {
+    const OTEL = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4317', OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' };
+    const child = spawn(process.execPath, [MAIN], {
+      env: { ...process.env, PORT: '0', WORKERS: '1', DRAIN_GRACE: '0', ...OTEL },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let log = '';
+    for await (const chunk of child.stdout) {
+      log += chunk;
+      if (log.includes('listening at')) child.kill('SIGTERM');
+    }
+    const lines = log.trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line))).toContainEqual(
+      expect.objectContaining({
+        level: 40,
+        msg: 'requests are not traced',
+        reason: 'OTEL_EXPORTER_OTLP_PROTOCOL is "grpc", but traces are sent over HTTP only',
+      }),
+    );
   });
 
   it.runIf(process.version.startsWith('v20.'))('does not start with kernels that this Node does not have', () => {

@@ -38,7 +38,7 @@ export const accessPlugin = fp(
     app.addHook('onRequest', (request, reply, done) => {
       // The route rather than the address, which can be written in many ways.
       const { url: route } = request.routeOptions;
-      if (route === undefined || isOpen(route)) return done();
+      if (route === undefined || request.method === 'OPTIONS' || isOpen(route)) return done();
       const key = keyOf(request.headers);
       request.caller = key === undefined ? undefined : keys.callerOf(key);
       if (request.caller !== undefined) return done();
@@ -75,8 +75,10 @@ function unauthorized(given: boolean): Problem {
 
 /** What a page of another origin may send and see. */
 async function allowPages(app: FastifyInstance, list: string): Promise<void> {
+  const origins = originsOf(list);
   await app.register(cors, {
-    origin: originsOf(list),
+    // Whoever names no origin is no page, and its OPTIONS no preflight.
+    origin: (origin, done) => done(null, origin === undefined ? false : origins),
     strictPreflight: false, // the plugin would answer an odd preflight with a plain text
     methods: ['GET', 'HEAD', 'POST'],
     allowedHeaders: [

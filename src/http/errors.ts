@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
@@ -15,7 +15,7 @@ export type OnRefusal = (code: ProblemCode) => void;
 /** Answers every error as a problem, whoever found it: a route, Fastify, or Node's HTTP parser. */
 export const errorsPlugin = fp(
   async (app: FastifyInstance, { onRefusal }: { onRefusal: OnRefusal }) => {
-    const methods = new Map<string, Set<string>>(); // that are taken, by address
+    const methods = new Map<string, Set<string>>();
     app.addHook('onRoute', ({ method, url }) => {
       methods.set(url, new Set([...(methods.get(url) ?? []), ...[method].flat()]));
     });
@@ -27,6 +27,8 @@ export const errorsPlugin = fp(
     });
     app.setNotFoundHandler(async (request, reply) => {
       await readRest(request, app.isRefusing());
+      const allowed = request.method === 'OPTIONS' ? methodsAt(methods, pathOf(request)) : [];
+      if (allowed.length > 0) return reply.code(204).header('allow', allowed.join(', ')).send();
       return sendError(nothingHere(methods, request), request, reply);
     });
     app.addHook('onRequest', ({ raw }, _reply, done) => done(oddityOf(raw)));
@@ -52,9 +54,20 @@ function oddityOf({ headers, httpVersion, rawHeaders }: IncomingMessage): Proble
   if (rawHeaders.length > 2 * MOST_FIELDS) {
     return new Problem('headers-too-large', `the request has more than ${MOST_FIELDS} header fields`, [], close);
   }
+  const hosts = hostsIn(rawHeaders);
+  if (hosts > 1) return new Problem('invalid-http', `the request has ${hosts} Host headers`, [], close);
+  const coding = headers['transfer-encoding'];
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
+    return new Problem(
+      'invalid-http',
+      `the request has Transfer-Encoding ${coding.slice(0, 100)}, but the service knows chunked alone`,
+      [],
+      close,
+    );
+  }
   if (httpVersion === '1.1') {
-    if (headers.host === undefined) return new Problem('invalid-http', 'the request has no Host header');
-  } else if (headers['transfer-encoding'] !== undefined) {
+    if (hosts === 0) return new Problem('invalid-http', 'the request has no Host header');
+  } else if (coding !== undefined) {
     // RFC 9112 (6.1): whoever is in between may see its end somewhere else.
     return new Problem(
       'invalid-http',
@@ -66,9 +79,16 @@ function oddityOf({ headers, httpVersion, rawHeaders }: IncomingMessage): Proble
   return undefined;
 }
 
+/** Node itself keeps the first one. */
+function hostsIn(names: readonly string[]): number {
+  let count = 0;
+  for (let i = 0; i < names.length; i += 2) if (names[i].length === 4 && names[i].toLowerCase() === 'host') count++;
+  return count;
+}
+
 /** Sends an error. One that nobody expected becomes `internal`, and its stack goes to the log alone. */
 function sendError(error: FastifyError | Problem, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const problem = error instanceof Problem ? error : fromFramework(error);
+  const problem = error instanceof Problem ? error : fromFramework(error, request);
   if (problem.code === 'internal') request.log.error({ err: error }, 'request failed');
   reply.problem = problem.code;
   const { status } = problemKinds[problem.code];
@@ -94,11 +114,14 @@ export function refuseBadPath(
 }
 
 /** What Fastify and Node refuse by themselves. */
-function fromFramework(error: FastifyError): Problem {
+function fromFramework(error: FastifyError, { headers }: FastifyRequest): Problem {
   if (isAllocationFailure(error)) return new Problem('overloaded', NO_MEMORY);
   switch (error.code) {
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
-      return new Problem('unsupported-media-type', 'the body must be application/json in UTF-8');
+      return new Problem(
+        'unsupported-media-type',
+        `the body has ${typeIn(headers)}, but must be application/json in UTF-8`,
+      );
     case 'FST_ERR_BAD_URL':
       return new Problem('invalid-http', 'the path is not a valid URL path');
     case 'ECONNRESET':
@@ -114,16 +137,29 @@ function fromFramework(error: FastifyError): Problem {
   }
 }
 
-function nothingHere(methods: ReadonlyMap<string, ReadonlySet<string>>, request: FastifyRequest): Problem {
+function typeIn({ 'content-type': type }: IncomingHttpHeaders): string {
+  return type === undefined ? 'no Content-Type' : `Content-Type ${type.slice(0, 100)}`;
+}
+
+function nothingHere(methods: Methods, request: FastifyRequest): Problem {
   const path = pathOf(request);
-  const urls = [path, path.replace(/[^/]*$/, '*')]; // of the second kind are the files of /docs/static
-  const allowed = ['GET', 'HEAD', 'POST'].filter((method) => urls.some((url) => methods.get(url)?.has(method)));
+  const allowed = methodsAt(methods, path);
   // Where the method is one of them, there is no such file.
   if (allowed.length === 0 || allowed.includes(request.method)) {
     return new Problem('not-found', `there is nothing at ${path}; the paths are listed at /openapi.json`);
   }
   const allow = allowed.join(', ');
   return new Problem('method-not-allowed', `${path} takes ${allow}, not ${request.method}`, [], { allow });
+}
+
+/** The methods that are taken, by path. */
+type Methods = ReadonlyMap<string, ReadonlySet<string>>;
+
+/** The methods of a path; none: there is nothing. `*` stands for the service as a whole. */
+function methodsAt(methods: Methods, path: string): string[] {
+  const urls = path === '*' ? [...methods.keys()] : [path, path.replace(/[^/]*$/, '*')]; // of the second kind are the files of /docs/static
+  const taken = ['GET', 'HEAD', 'POST'].filter((method) => urls.some((url) => methods.get(url)?.has(method)));
+  return taken.length === 0 ? [] : [...taken, 'OPTIONS'];
 }
 
 /** Without the query, and without the name and password that an absolute address can have in it. */

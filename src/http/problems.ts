@@ -38,7 +38,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     status: 400,
     title: 'Malformed HTTP request',
     meaning:
-      'The bytes are not an HTTP/1.1 request: its form, its address, its Host or its method is wrong, or it broke off.',
+      'The bytes are not an HTTP/1.1 request: its form, its address, its Host, its Transfer-Encoding or its method is wrong, or it broke off.',
     operation: false,
   },
   'invalid-json': {

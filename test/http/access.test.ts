@@ -326,7 +326,7 @@ describe('pages of other origins', () => {
   it('are not allowed by default', async () => {
     const { url } = await started();
     const asked = await preflight(url, 'https://page.example');
-    expect(asked.status).toBe(405);
+    expect(asked.status).toBe(204);
     const answer = await post(url, { origin: 'https://page.example' });
     expect([...asked.headers.keys(), ...answer.headers.keys()].join()).not.toContain('access-control');
   });
@@ -386,11 +386,15 @@ describe('pages of other origins', () => {
     expect(answer.status).toBe(200);
   });
 
-  it('an odd OPTIONS gets nothing that is no problem document', async () => {
-    const { url } = await started({ CORS_ORIGINS: '*' });
-    const answer = await fetch(url + PATH, { method: 'OPTIONS' });
-    expect(answer.status).toBe(204);
-    expect(await answer.text()).toBe('');
+  it.each([{}, { API_KEYS: entry('ann', 'ann-key') }])('an OPTIONS that is no preflight is none: %j', async (keys) => {
+    for (const CORS_ORIGINS of ['*', 'https://page.example']) {
+      const { url } = await started({ CORS_ORIGINS, ...keys });
+      const answer = await fetch(url + PATH, { method: 'OPTIONS' });
+      expect([answer.status, answer.headers.get('allow')]).toEqual([204, 'POST, OPTIONS']);
+      expect(await answer.text()).toBe('');
+      expect([...answer.headers.keys()].join()).not.toContain('access-control');
+      expect((await fetch(`${url}/nowhere`, { method: 'OPTIONS' })).status).toBe(404);
+    }
   });
 });
 

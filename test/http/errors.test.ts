@@ -190,6 +190,21 @@ const cases: Case[] = [
     send: () => post('x=1', { 'content-type': 'text/plain' }),
     status: 415,
     code: 'unsupported-media-type',
+    detail: 'the body has Content-Type text/plain, but must be application/json in UTF-8',
+  },
+  ...['application/x-www-form-urlencoded', 'application/json, text/plain', 'application/json5', 'json'].map((type) => ({
+    what: `a content type of ${type}`,
+    send: () => post('x=1', { 'content-type': type }),
+    status: 415,
+    code: 'unsupported-media-type' as const,
+    detail: `the body has Content-Type ${type}, but must be application/json in UTF-8`,
+  })),
+  {
+    what: 'a body without a content type',
+    send: () => supertest(service.url).post(PATH).unset('content-type').send(Buffer.from('{}')),
+    status: 415,
+    code: 'unsupported-media-type',
+    detail: 'the body has ',
   },
   {
     what: 'another charset',
@@ -205,7 +220,7 @@ const cases: Case[] = [
     code: 'unsupported-media-type',
     detail: 'the body has Content-Encoding br, but must have gzip, deflate or none',
   },
-  { what: 'an odd method', send: () => supertest(service.url).options(PATH), status: 405, code: 'method-not-allowed' },
+  { what: 'an odd method', send: () => supertest(service.url).propfind(PATH), status: 405, code: 'method-not-allowed' },
   ...['/**/rnn/backward', '/:id(', '/v1/*', '/(.*)+'].map((path) => ({
     what: `a path that looks like a pattern, ${path}`,
     send: () => supertest(service.url).post(path).send({}),
@@ -280,9 +295,9 @@ describe('every bad request gets its problem, and the next one is answered', () 
 
   it('a wrong method is told the right ones', async () => {
     const answer = await supertest(service.url).delete(PATH);
-    expect(answer.headers.allow).toBe('POST');
-    expect((await supertest(service.url).post('/health/live')).headers.allow).toBe('GET, HEAD');
-    expect((await supertest(service.url).post('/docs/static/swagger-ui.css')).headers.allow).toBe('GET, HEAD');
+    expect(answer.headers.allow).toBe('POST, OPTIONS');
+    expect((await supertest(service.url).post('/health/live')).headers.allow).toBe('GET, HEAD, OPTIONS');
+    expect((await supertest(service.url).post('/docs/static/swagger-ui.css')).headers.allow).toBe('GET, HEAD, OPTIONS');
   });
 
   it.each([
@@ -376,6 +391,24 @@ describe('what comes to the socket in an odd way', () => {
 
   it.each([
     ['no Host', 'GET / HTTP/1.1\r\nconnection: close\r\n\r\n', 400, 'invalid-http'],
+    ['two Hosts', 'GET / HTTP/1.1\r\nhost: a\r\nHost: b\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n', 400, 'invalid-http'],
+    ['the same Host twice', 'GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n', 400, 'invalid-http'],
+    ['two Hosts in HTTP/1.0', 'GET / HTTP/1.0\r\nhost: a\r\nhost: b\r\n\r\n', 400, 'invalid-http'],
+    ['an empty Host and another one', 'GET / HTTP/1.1\r\nhost:\r\nhost: b\r\n\r\n', 400, 'invalid-http'],
+    ...[
+      'gzip, chunked',
+      'identity, chunked',
+      ', chunked',
+      'gzip,chunked',
+      'chunked, chunked',
+      'chunked, gzip',
+      'gzip\r\ntransfer-encoding: chunked',
+    ].map((coding): [string, string, number, string] => [
+      `Transfer-Encoding: ${coding}`,
+      `POST ${PATH} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: ${coding}\r\n\r\n${chunked}GET / HTTP/1.1\r\nhost: a\r\n\r\n`,
+      400,
+      'invalid-http',
+    ]),
     ['CONNECT', 'CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n', 400, 'invalid-http'],
     [
       'QUERY without a content type',
@@ -399,9 +432,42 @@ describe('what comes to the socket in an odd way', () => {
   ])('%s gets a problem', async (_, text, status, code) => {
     const answer = await raw(text);
     expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(answer.match(/HTTP\/1.1 \d/g)).toHaveLength(1);
     expect(answer).toContain(PROBLEM_TYPE);
     expect(answer).toMatch(/^x-request-id: \S/m);
     expect(JSON.parse(answer.split('\r\n\r\n')[1])).toMatchObject({ status, code });
+  });
+
+  it.each(['chunked', 'Chunked', '  chunked'])('Transfer-Encoding: %j is chunks', async (coding) => {
+    const answer = await raw(
+      `POST ${PATH} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\ntransfer-encoding:${coding}\r\n\r\n${chunked}`,
+    );
+    expect(answer).toMatch(/^HTTP\/1.1 200 /);
+  });
+
+  it.each([
+    ['/', 'GET, HEAD, OPTIONS'],
+    ['/?a=b', 'GET, HEAD, OPTIONS'],
+    ['/health/live', 'GET, HEAD, OPTIONS'],
+    ['/metrics', 'GET, HEAD, OPTIONS'],
+    ['/docs', 'GET, HEAD, OPTIONS'],
+    [PATH, 'POST, OPTIONS'],
+    [`http://a${PATH}`, 'POST, OPTIONS'],
+    ['*', 'GET, HEAD, POST, OPTIONS'],
+  ])('OPTIONS %s is told what there is', async (path, allow) => {
+    for (const more of ['', 'origin: https://page.example\r\n', 'content-length: 2\r\n']) {
+      const answer = await raw(`OPTIONS ${path} HTTP/1.1\r\nhost: a\r\n${more}connection: close\r\n\r\n{}`);
+      expect(answer).toMatch(/^HTTP\/1.1 204 /);
+      expect(answer).toContain(`\r\nallow: ${allow}\r\n`);
+      expect(answer).toMatch(/\r\nx-request-id: /);
+      expect(answer.endsWith('\r\n\r\n')).toBe(true);
+    }
+  });
+
+  it.each(['/nowhere', '/v1', '/v1/rnn', '/**'])('OPTIONS %s is 404', async (path) => {
+    const answer = await raw(`OPTIONS ${path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n`);
+    expect(answer).toMatch(/^HTTP\/1.1 404 /);
+    expect(answer).toContain('"code":"not-found"');
   });
 
   it('an expectation that nobody knows is ignored', async () => {
