@@ -1,12 +1,13 @@
 /**
- * Builds dist, for `npm run build`: TypeScript with tsc, AssemblyScript (the folders called assembly) with asc to WebAssembly.
+ * Builds dist, for `npm run build`: TypeScript with tsc, AssemblyScript (the folders called assembly) with asc to WebAssembly; the
+ * files of the pages are copied.
  * What was built from the same contents stays: dist/built.json has a hash of what each part was made of.
  */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -38,6 +39,17 @@ const typescript = readdirSync(src, { recursive: true, encoding: 'utf8' }).filte
   (file) => file.endsWith('.ts') && !/[/\\]assembly[/\\]/.test(file),
 );
 
+/** The files of the pages: ours, and Swagger UI's, which @fastify/swagger-ui brings without an install script. */
+const pages = join(src, 'http/pages/static');
+const files = [
+  ...readdirSync(pages).map((file) => join(pages, file)),
+  ...['swagger-ui.css', 'swagger-ui-bundle.js'].map((file) => tool('@fastify/swagger-ui', `static/${file}`)),
+];
+const served = join(root, 'dist/http/pages/static');
+const COPY = `const { cpSync } = require('node:fs'), { basename, join } = require('node:path');
+const [folder, ...files] = process.argv.slice(1);
+for (const file of files) cpSync(file, join(folder, basename(file)));`;
+
 /** What is made of what, by which command line. */
 const parts = [
   {
@@ -47,6 +59,12 @@ const parts = [
       .filter((file) => !file.endsWith('.d.ts'))
       .map((file) => join(root, 'dist', file.replace(/\.ts$/, '.js'))),
     command: [tool('typescript', 'bin/tsc'), '-p', root],
+  },
+  {
+    name: 'pages',
+    inputs: files,
+    outputs: files.map((file) => join(served, basename(file))),
+    command: ['-e', COPY, served, ...files],
   },
   wasm('kernels/simd', 'kernels'),
   wasm('kernels/fma', 'kernels', '--enable', 'relaxed-simd'),

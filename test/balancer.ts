@@ -33,6 +33,19 @@ export const balancers: Record<string, Kind> = {
       return spawn('nginx', ['-p', folder, '-c', file, '-e', 'stderr', '-g', 'daemon off;']);
     },
   },
+  // It offers the first instance under /unroll, and names that path in no header.
+  'nginx under a path': {
+    program: 'nginx',
+    start({ LISTEN, UNROLL_1 }, folder) {
+      const file = join(folder, 'nginx.conf');
+      writeFileSync(
+        file,
+        `pid nginx.pid; events {} http { access_log off; ${TEMPORARY} server { listen ${LISTEN};
+          location /unroll/ { proxy_pass http://${UNROLL_1}/; } location /health/ { proxy_pass http://${UNROLL_1}; } } }`,
+      );
+      return spawn('nginx', ['-p', folder, '-c', file, '-e', 'stderr', '-g', 'daemon off;']);
+    },
+  },
   // As a Service of Kubernetes is: it knows who is ready, and nothing of requests; it repeats none.
   'a balancer of connections': {
     program: 'haproxy',
@@ -43,6 +56,10 @@ export const balancers: Record<string, Kind> = {
     },
   },
 };
+
+const TEMPORARY = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+  .map((name) => `${name}_temp_path ${name};`)
+  .join(' ');
 
 const CONNECTIONS_ONLY = `
 defaults

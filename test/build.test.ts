@@ -38,6 +38,9 @@ beforeAll(() => {
     }
     if (readFileSync('src/main.ts', 'utf8').includes('mistake')) throw new Error('a mistake');`,
   );
+  write('node_modules/@fastify/swagger-ui/package.json', '{}');
+  for (const file of ['swagger-ui.css', 'swagger-ui-bundle.js'])
+    write(`node_modules/@fastify/swagger-ui/static/${file}`, '');
   write('node_modules/assemblyscript/package.json', '{"type":"module"}');
   write(
     'node_modules/assemblyscript/bin/asc.js',
@@ -85,6 +88,18 @@ it.each([
   append(file, '\n');
   expect(build()).toEqual(expected);
   expect(build()).toEqual([]);
+});
+
+it('the files of the pages are copied, and copied again when one has changed', () => {
+  append('src/http/pages/static/style.css', '/* another */');
+  append('node_modules/@fastify/swagger-ui/static/swagger-ui.css', '/* newer */');
+  expect(build()).toEqual([]);
+  const copied = (file: string) => readFileSync(join(root, 'dist/http/pages/static', file), 'utf8');
+  expect(copied('style.css')).toMatch(/another \*\/$/);
+  expect(copied('swagger-ui.css')).toBe('/* newer */');
+  rmSync(join(root, 'dist/http/pages/static/mark.svg'));
+  expect(build()).toEqual([]);
+  expect(copied('mark.svg')).toContain('<svg');
 });
 
 it('a change is noticed even if the file is older than what was built', () => {

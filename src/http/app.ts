@@ -8,12 +8,12 @@ import {
   LogController,
 } from 'fastify';
 import type { Redis } from 'ioredis';
-import Negotiator from 'negotiator';
 import type { Logger } from 'pino';
 import type { CacheStore } from '../caches/store.js';
 import { MOST_READ } from '../compute/outcome.js';
 import type { Pool } from '../compute/pool.js';
 import type { Config } from '../config.js';
+import { takesJson } from './accept.js';
 import { accessPlugin, trustedProxies } from './access.js';
 import { bodyPlugin } from './body.js';
 import { cachesIn } from './caches.js';
@@ -27,11 +27,13 @@ import { createMetrics } from './metrics.js';
 import { openapiPlugin, operationOf } from './openapi.js';
 import { packPlugin } from './pack.js';
 import { isFollowed, oneByOne } from './pipelining.js';
+import { prefixPlugin } from './prefix.js';
 import { Problem } from './problems.js';
 import { rateLimitPlugin } from './rate-limit.js';
 import { requestId } from './request-id.js';
 import { aboutRoutes } from './routes/about.js';
 import { computeRoutes } from './routes/compute.js';
+import { docsRoutes } from './routes/docs.js';
 import { healthRoutes } from './routes/health.js';
 import { metricsRoutes } from './routes/metrics.js';
 import { slowClientsPlugin } from './slow-clients.js';
@@ -129,6 +131,7 @@ export async function buildApp({
     proxies: trustedProxies(config.TRUST_PROXY) || [],
     onRefusal: metrics.refused,
   });
+  await app.register(prefixPlugin, config);
   await app.register(errorsPlugin, { onRefusal: metrics.refused });
   app.addHook('onSend', (request, reply, payload, done) => {
     const followed = isFollowed(request.raw.socket);
@@ -166,6 +169,7 @@ export async function buildApp({
   await app.register(bodyPlugin, { limit: bodyLimit, memory: pool.memory });
   await app.register(packPlugin);
   await app.register(openapiPlugin);
+  await app.register(docsRoutes);
   await app.register(aboutRoutes, { pool });
   await app.register(healthRoutes, { pool });
   await app.register(metricsRoutes, { metrics });
@@ -198,11 +202,4 @@ function logLine(request: FastifyRequest, reply: FastifyReply) {
     ...reply.logged,
     stages: reply.stages,
   };
-}
-
-/** Does the Accept header allow application/json? Parameters of a type, such as a charset, make no difference; `*` alone is what some clients write for any type. */
-function takesJson(accept: string): boolean {
-  if (accept === '*/*' || accept === 'application/json') return true; // what nearly all clients send
-  const types = accept.replace(/;(?!\s*q=)[^;,]*/gi, '').replace(/(?<=^|,)\s*\*\s*(?=[;,]|$)/g, '*/*');
-  return new Negotiator({ headers: { accept: types } }).mediaType(['application/json']) !== undefined;
 }

@@ -40,7 +40,8 @@ export const connectionsPlugin = fp(
   { name: 'connections' },
 );
 
-function membershipOf(ranges: readonly string[]): (address: string) => boolean {
+/** Whether an address is one of these addresses and ranges. */
+export function membershipOf(ranges: readonly string[]): (address: string) => boolean {
   const list = new BlockList();
   for (const range of ranges) {
     const [address, bits] = range.split('/');

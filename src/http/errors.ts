@@ -92,7 +92,7 @@ function sendError(error: FastifyError | Problem, request: FastifyRequest, reply
   if (problem.code === 'internal') request.log.error({ err: error }, 'request failed');
   reply.problem = problem.code;
   const { status } = problemKinds[problem.code];
-  const body = problemBody(problem, pathOf(request), request.id);
+  const body = problemBody(problem, pathOf(request), request.id, request.prefix);
   // As bytes: Fastify would add a charset to the type of a text, which this type does not have.
   return reply
     .code(status)
@@ -144,8 +144,7 @@ function typeIn({ 'content-type': type }: IncomingHttpHeaders): string {
 function nothingHere(methods: Methods, request: FastifyRequest): Problem {
   const path = pathOf(request);
   const allowed = methodsAt(methods, path);
-  // Where the method is one of them, there is no such file.
-  if (allowed.length === 0 || allowed.includes(request.method)) {
+  if (allowed.length === 0) {
     return new Problem('not-found', `there is nothing at ${path}; the paths are listed at /openapi.json`);
   }
   const allow = allowed.join(', ');
@@ -157,7 +156,7 @@ type Methods = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** The methods of a path; none: there is nothing. `*` stands for the service as a whole. */
 function methodsAt(methods: Methods, path: string): string[] {
-  const urls = path === '*' ? [...methods.keys()] : [path, path.replace(/[^/]*$/, '*')]; // of the second kind are the files of /docs/static
+  const urls = path === '*' ? [...methods.keys()] : [path];
   const taken = ['GET', 'HEAD', 'POST'].filter((method) => urls.some((url) => methods.get(url)?.has(method)));
   return taken.length === 0 ? [] : [...taken, 'OPTIONS'];
 }

@@ -1,6 +1,4 @@
-import { createHash } from 'node:crypto';
 import swagger from '@fastify/swagger';
-import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify';
 import fp from 'fastify-plugin';
 import Type, { type TSchema } from 'typebox';
@@ -8,10 +6,10 @@ import type { Operation } from '../operations/operation.js';
 import { operations } from '../operations/operations.js';
 import { answerHeaders, type Document, finished, limitHeaders, type ProblemAnswer } from './components.js';
 import { DEADLINE_HEADER } from './deadline.js';
-import { PAGE_POLICY } from './headers.js';
 import { problemSchemas } from './problems.js';
 import { REQUEST_ID } from './request-id.js';
 import { groupSchema, ref } from './schema.js';
+import { sendTagged, type Tagged, tagged } from './tagged.js';
 import { VERSION } from './version.js';
 
 declare module 'fastify' {
@@ -21,7 +19,7 @@ declare module 'fastify' {
   }
 }
 
-/** The OpenAPI document at /openapi.json, and a page to try the operations in at /docs. */
+/** The OpenAPI document at /openapi.json. */
 export const openapiPlugin = fp(
   async (app: FastifyInstance) => {
     const schemas = new Map<string, TSchema>();
@@ -41,7 +39,7 @@ export const openapiPlugin = fp(
           contact: { name: 'The maintainers of Unroll' },
           license: { name: 'MIT', url: 'https://opensource.org/licenses/MIT' },
         },
-        servers: [{ url: '/', description: 'this instance' }],
+        servers: [HERE],
         components: { securitySchemes },
         tags: [...new Set(operations.map(({ tag }) => tag)), serviceTag],
       },
@@ -52,33 +50,25 @@ export const openapiPlugin = fp(
         buildLocalReference: (json, _baseUri, _fragment, index) => String(json.$id ?? `schema-${index}`),
       },
     });
-    await app.register(swaggerUi, {
-      routePrefix: '/docs',
-      uiConfig: { validatorUrl: null },
-      staticCSP: PAGE_POLICY,
-    });
-    let document: { text: Buffer; etag: string } | undefined;
+    let document: string | undefined;
+    let here: Tagged | undefined;
     app.get('/openapi.json', { schema: { hide: true } }, async (request, reply) => {
-      document ??= tagged(JSON.stringify(app.swagger()));
-      reply.headers({ etag: document.etag, 'cache-control': 'no-cache' });
-      if (isKnown(request.headers['if-none-match'], document.etag)) return reply.code(304).send();
-      return reply.type('application/json; charset=utf-8').send(document.text);
+      document ??= JSON.stringify(app.swagger());
+      here ??= tagged('application/json', document);
+      return sendTagged(request, reply, request.prefix === '' ? here : under(request.prefix, document));
     });
   },
   { name: 'openapi' },
 );
 
-/** With a weak tag, since the text may be compressed on its way. */
-function tagged(content: string): { text: Buffer; etag: string } {
-  const text = Buffer.from(content);
-  return { text, etag: `W/"${createHash('sha256').update(text).digest('base64url')}"` };
+/** The document of a service that a proxy offers under a path. */
+function under(prefix: string, document: string): Tagged {
+  return tagged('application/json', document.replace(SERVER, JSON.stringify({ ...HERE, url: prefix })));
 }
 
-/** By RFC 9110 (13.1.2): one of a list, compared weakly, or any. */
-function isKnown(header: string | undefined, etag: string): boolean {
-  const tags = (header ?? '').split(',').map((tag) => tag.trim());
-  return tags.some((tag) => tag === '*' || tag.replace(/^(W\/)?/, 'W/') === etag);
-}
+/** Where the document comes from. */
+const HERE = { url: '/', description: 'this instance' };
+const SERVER = JSON.stringify(HERE);
 
 const securitySchemes = {
   bearer: { type: 'http', scheme: 'bearer', description: 'an API key, if this instance asks for one' },

@@ -247,15 +247,19 @@ export const PROBLEM_TYPE = 'application/problem+json';
 
 export type ProblemBody = Static<typeof problemSchema>;
 
-/** The body of an error answer. */
-export function problemBody(problem: Problem, instance: string, requestId: string): ProblemBody {
+/**
+ * The body of an error answer.
+ *
+ * @param prefix the path under which a proxy offers the service
+ */
+export function problemBody(problem: Problem, path: string, requestId: string, prefix = ''): ProblemBody {
   const { status, title } = problemKinds[problem.code];
   return {
-    type: `/problems/${problem.code}`,
+    type: `${prefix}/problems/${problem.code}`,
     title,
     status,
     detail: problem.message,
-    instance,
+    instance: prefix + path,
     code: problem.code,
     request_id: requestId,
     errors: problem.faults.map((fault) => ({ ...fault })),

@@ -123,7 +123,7 @@ const ask = async (path, init) => {
 };
 const shape = (tensor) => (Array.isArray(tensor) ? [tensor.length, ...shape(tensor[0])] : []);
 const path = '/v1/lstm/forward';
-const request = (await ask('/openapi.json')).paths[path].post.requestBody.content['application/json'].example;
+const request = (await ask('/openapi.json')).paths[path].post.requestBody.content['application/json'].examples.fromInputs.value;
 const body = JSON.stringify(request);
 const answer = await ask(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
 const [, m, T_x] = shape(request.x);
@@ -132,6 +132,11 @@ const expected = { a: [Wf.length, m, T_x], c: [Wf.length, m, T_x], y: [Wy.length
 for (const [name, wanted] of Object.entries(expected)) {
   const found = shape(answer[name]);
   if (String(found) !== String(wanted)) throw new Error(`${name} has shape (${found}), not (${wanted})`);
+}
+// Pages come out of files of the image.
+for (const path of ['/', '/docs', '/docs/static/swagger-ui-bundle.js']) {
+  const { status, headers } = await fetch(`http://127.0.0.1:${process.env.PORT}${path}`, { headers: { accept: 'text/*' } });
+  if (status !== 200 || !headers.get('content-type').startsWith('text/')) throw new Error(`${path} answers ${status}`);
 }
 console.log(Object.entries(expected).map(([name, dims]) => `${name} (${dims.join(', ')})`).join(', '));
 JS

@@ -104,7 +104,7 @@ const PATHS = [
   '/',
   '/docs',
   '/docs/',
-  '/docs/static/index.css',
+  '/docs/static/style.css',
   '/openapi.json',
   '/problems',
   '/problems/internal',

@@ -1,32 +1,48 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Pool } from '../../compute/pool.js';
 import { operations } from '../../operations/operations.js';
-import { problemKinds } from '../problems.js';
+import { wantsPage } from '../accept.js';
+import { PAGE_POLICY } from '../headers.js';
+import { homePage } from '../pages/home.js';
+import { problemPage, problemsPage } from '../pages/problems.js';
+import { rootOf } from '../pages/root.js';
+import { type ProblemCode, problemKinds } from '../problems.js';
 import { VERSION } from '../version.js';
 
-/** For a person who finds the service: what it is, and what its errors mean. */
+/** What the service is, and what its errors mean: pages for browsers, JSON for programs. */
 export async function aboutRoutes(app: FastifyInstance, { pool }: { pool: Pool }): Promise<void> {
-  app.get('/', { schema: { hide: true } }, async () => ({
+  const about = (prefix: string) => ({
     name: 'Unroll',
     version: VERSION,
     what: 'Recurrent networks over HTTP, forwards and backwards: send sequence tensors, get activations, predictions and gradients.',
     kernels: pool.tier,
-    docs: '/docs',
-    openapi: '/openapi.json',
-    problems: '/problems',
-    health: ['/health/live', '/health/ready'],
-    metrics: '/metrics',
-    operations: operations.map(({ path }) => `POST ${path}`),
-  }));
+    docs: `${prefix}/docs`,
+    openapi: `${prefix}/openapi.json`,
+    problems: `${prefix}/problems`,
+    health: [`${prefix}/health/live`, `${prefix}/health/ready`],
+    metrics: `${prefix}/metrics`,
+    operations: operations.map(({ path }) => `POST ${prefix}${path}`),
+  });
+  const codes = Object.keys(problemKinds) as ProblemCode[];
 
-  app.get('/problems', { schema: { hide: true } }, async () => Object.keys(problemKinds).map(describe));
-
-  for (const code of Object.keys(problemKinds)) {
-    app.get(`/problems/${code}`, { schema: { hide: true } }, async () => describe(code));
-  }
+  const get = (path: string, json: (prefix: string) => object, page: (root: string) => string) => {
+    app.get(path, { schema: { hide: true } }, async (request: FastifyRequest, reply: FastifyReply) => {
+      if (!wantsPage(request, reply)) return json(request.prefix);
+      reply.type('text/html; charset=utf-8').header('content-security-policy', PAGE_POLICY);
+      return page(rootOf(request));
+    });
+  };
+  get('/', about, (root) => homePage(root, pool.tier, operations));
+  get('/problems', (prefix) => codes.map((code) => describe(code, prefix)), problemsPage);
+  for (const code of codes)
+    get(
+      `/problems/${code}`,
+      (prefix) => describe(code, prefix),
+      (root) => problemPage(root, code),
+    );
 }
 
-function describe(code: string) {
-  const { status, title, meaning } = problemKinds[code as keyof typeof problemKinds];
-  return { type: `/problems/${code}`, code, status, title, meaning };
+function describe(code: ProblemCode, prefix: string) {
+  const { status, title, meaning } = problemKinds[code];
+  return { type: `${prefix}/problems/${code}`, code, status, title, meaning };
 }

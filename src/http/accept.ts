@@ -1,0 +1,21 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import Negotiator from 'negotiator';
+
+/** Does the Accept header allow application/json? */
+export function takesJson(accept: string): boolean {
+  if (accept === '*/*' || accept === 'application/json') return true; // what nearly all clients send
+  return preferred(accept, ['application/json']) !== undefined;
+}
+
+/** Whether a browser asks, which gets a page where programs get JSON. The answer says that it depends on that. */
+export function wantsPage({ headers: { accept = '*/*' } }: FastifyRequest, reply: FastifyReply): boolean {
+  const { vary } = reply.getHeaders();
+  reply.header('vary', vary === undefined ? 'Accept' : `${vary}, Accept`);
+  return preferred(accept, ['application/json', 'text/html']) === 'text/html';
+}
+
+/** Parameters of a type, such as a charset, make no difference; `*` alone is what some clients write for any type. */
+function preferred(accept: string, types: string[]): string | undefined {
+  const plain = accept.replace(/;(?!\s*q=)[^;,]*/gi, '').replace(/(?<=^|,)\s*\*\s*(?=[;,]|$)/g, '*/*');
+  return new Negotiator({ headers: { accept: plain } }).mediaType(types);
+}
