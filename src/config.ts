@@ -167,7 +167,7 @@ export const configSchema = Type.Object({
   TRUST_PROXY: Type.String({
     default: '',
     description:
-      'Addresses or ranges (`10.0.0.0/8`) of the proxies whose `x-forwarded-for` is believed, separated by commas. Ports in it are dropped; where it has no address, that of the proxy counts.',
+      'Addresses or ranges (`10.0.0.0/8`) of the proxies whose `x-forwarded-for` and `x-forwarded-prefix` are believed, separated by commas. Ports are dropped; where there is no address, that of the proxy counts.',
   }),
   CORS_ORIGINS: Type.String({
     default: '',

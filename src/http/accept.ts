@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import Negotiator from 'negotiator';
+import { addVary } from './headers.js';
 
 /** Does the Accept header allow application/json? */
 export function takesJson(accept: string): boolean {
@@ -9,8 +10,7 @@ export function takesJson(accept: string): boolean {
 
 /** Whether a browser asks, which gets a page where programs get JSON. The answer says that it depends on that. */
 export function wantsPage({ headers: { accept = '*/*' } }: FastifyRequest, reply: FastifyReply): boolean {
-  const { vary } = reply.getHeaders();
-  reply.header('vary', vary === undefined ? 'Accept' : `${vary}, Accept`);
+  addVary(reply, 'Accept');
   return preferred(accept, ['application/json', 'text/html']) === 'text/html';
 }
 

@@ -1,3 +1,5 @@
+import type { FastifyReply } from 'fastify';
+
 /**
  * What every answer tells a browser about itself, beside what it is: that it is data and no page. A table that is
  * made once: @fastify/helmet would put its headers together anew for each request. Strict-Transport-Security is
@@ -19,3 +21,9 @@ export const PAGE_POLICY = pagePolicy("'self'", "'self'");
 
 /** For /docs: Swagger UI puts styles into elements, and has its icons in its style sheet. */
 export const DOCS_POLICY = pagePolicy("'self' 'unsafe-inline'", "'self' data:");
+
+/** The answer depends on this field of its request: for caches in between. */
+export function addVary(reply: FastifyReply, field: string): void {
+  const others = reply.getHeader('vary');
+  reply.header('vary', others === undefined ? field : `${others}, ${field}`);
+}

@@ -11,6 +11,7 @@ import {
 } from 'node:zlib';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import fp from 'fastify-plugin';
+import { addVary } from './headers.js';
 import type { Packing } from './unpack.js';
 
 /**
@@ -24,7 +25,7 @@ export const packPlugin = fp(
         done(null, payload);
         return;
       }
-      addVary(reply);
+      addVary(reply, 'Accept-Encoding');
       const packing = packingFor(request.headers['accept-encoding']);
       if (packing === undefined) done(null, payload);
       else {
@@ -106,12 +107,6 @@ function* slicesOf(pieces: Iterable<Uint8Array>): Generator<Buffer> {
   for (const piece of pieces) {
     for (let at = 0; at < piece.length; at += SLICE_BYTES) yield Buffer.from(piece.subarray(at, at + SLICE_BYTES));
   }
-}
-
-/** The answer depends on the Accept-Encoding of its request: for caches in between. */
-export function addVary(reply: FastifyReply): void {
-  const others = reply.getHeader('vary');
-  reply.header('vary', others === undefined ? 'Accept-Encoding' : `${others}, Accept-Encoding`);
 }
 
 /** The packing that a client likes best; undefined: none. */

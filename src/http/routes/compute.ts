@@ -10,8 +10,9 @@ import { operations } from '../../operations/operations.js';
 import type { Dims } from '../../tensor/shapes.js';
 import type { Caches } from '../caches.js';
 import { tooLate } from '../deadline.js';
+import { addVary } from '../headers.js';
 import { operationSchema } from '../openapi.js';
-import { addVary, PACKING_BYTES, packingNamedAlone, packPieces, packSmall, SMALL_BYTES } from '../pack.js';
+import { PACKING_BYTES, packingNamedAlone, packPieces, packSmall, SMALL_BYTES } from '../pack.js';
 import { Problem } from '../problems.js';
 
 /** One route an operation: the body goes to a worker as it came, and the worker's bytes are the answer. */
@@ -55,7 +56,7 @@ export async function computeRoutes(
         }
         request.mustTake(bytesOut);
         reply.type('application/json');
-        addVary(reply);
+        addVary(reply, 'Accept-Encoding');
         const [first, ...more] = outcome.body;
         const packing = packingNamedAlone(request.headers['accept-encoding']);
         if (packing) {
