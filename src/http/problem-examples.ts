@@ -33,20 +33,23 @@ const told: Readonly<Record<ProblemCode, Told>> = {
     detail: '/cache_id names caches that expired at 2026-01-01T12:00:00.000Z',
     fault: { pointer: '/cache_id' },
   },
-  'method-not-allowed': { instance: '/v1/lstm/forward', detail: '/v1/lstm/forward takes POST, not GET' },
+  'method-not-allowed': { instance: '/v1/lstm/forward', detail: '/v1/lstm/forward takes POST, OPTIONS, not GET' },
   'not-acceptable': {
     instance: '/v1/lstm/forward',
     detail: 'the service answers application/json, but Accept is text/html',
   },
   'request-timeout': { instance: '/v1/lstm/forward', detail: 'the body has stopped coming' },
-  'payload-too-large': { instance: '/v1/lstm/forward', detail: 'the body has 475 bytes, but the limit is 256 bytes' },
+  'payload-too-large': { instance: '/v1/lstm/forward', detail: 'the body has 491 bytes, but the limit is 256 bytes' },
   'work-too-large': {
     instance: '/v1/lstm/forward',
     detail:
       'the tensors of this request, what is computed from them and the text of the answer can take 1821 bytes, but the limit is 1024 bytes',
     fault: { pointer: '' },
   },
-  'unsupported-media-type': { instance: '/v1/lstm/forward', detail: 'the body must be application/json in UTF-8' },
+  'unsupported-media-type': {
+    instance: '/v1/lstm/forward',
+    detail: 'the body has Content-Type application/x-www-form-urlencoded, but must be application/json in UTF-8',
+  },
   'invalid-tensor': {
     instance: '/v1/lstm/forward',
     detail: '/a0/1/0 is a string, but must be a number',
