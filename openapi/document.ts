@@ -24,6 +24,7 @@ export async function documentText(): Promise<string> {
       bytes: 0,
       bytesLimit: 0,
     }),
+    checkPlace: () => {},
     close: async () => {},
   };
   const app = await buildApp({

@@ -24,6 +24,12 @@ export interface Pool {
    * @throws Refused when the pool cannot take it, DeadlineExceeded when it is too late already
    */
   begin(operation: string, body: Uint8Array<ArrayBuffer>, deadline: number, from?: Origin): Run;
+  /**
+   * Is there a place now for a request of the caller? Before its body is read: what is refused then costs least.
+   *
+   * @throws Refused
+   */
+  checkPlace(caller: string): void;
   /** Can it take work? */
   isReady(): boolean;
   stats(): PoolStats;
@@ -312,16 +318,24 @@ export async function createPool(options: PoolOptions, onFault: (error: Error) =
     return new Refused('queue-full', detail, retryAfter());
   }
 
+  function checkAlive(): void {
+    if (isFailing(light) || isFailing(heavy)) {
+      throw new Refused('overloaded', 'no worker is alive: they end as soon as they begin', 5);
+    }
+  }
+
   return {
     tier,
     memory: ledger,
+    checkPlace(caller) {
+      checkAlive();
+      if (!ledger.hasPlace(caller)) throw queueFull();
+    },
     begin(operation, body, deadline, from = {}) {
       const { caller = NOBODY, caches } = from;
       const handedOver = now();
       if (handedOver >= deadline) throw new DeadlineExceeded();
-      if (isFailing(light) || isFailing(heavy)) {
-        throw new Refused('overloaded', 'no worker is alive: they end as soon as they begin', 5);
-      }
+      checkAlive();
       const slot = ledger.open(caller);
       if (slot === undefined) throw queueFull();
       requests++;

@@ -26,7 +26,7 @@ import { lifecyclePlugin } from './lifecycle.js';
 import { createMetrics } from './metrics.js';
 import { openapiPlugin, operationOf } from './openapi.js';
 import { packPlugin } from './pack.js';
-import { isFollowed, oneByOne } from './pipelining.js';
+import { answerOneByOne, isFollowed } from './pipelining.js';
 import { prefixPlugin } from './prefix.js';
 import { Problem } from './problems.js';
 import { rateLimitPlugin } from './rate-limit.js';
@@ -37,6 +37,7 @@ import { docsRoutes } from './routes/docs.js';
 import { healthRoutes } from './routes/health.js';
 import { metricsRoutes } from './routes/metrics.js';
 import { slowClientsPlugin } from './slow-clients.js';
+import { Turns } from './turns.js';
 
 export interface AppOptions {
   readonly config: Config;
@@ -89,6 +90,7 @@ export async function buildApp({
 }: AppOptions): Promise<FastifyInstance> {
   const isReady = () => !app.isDraining() && pool.isReady();
   const metrics = createMetrics({ pool, queueLimit: config.QUEUE_LIMIT, isReady, caches, log });
+  const turns = new Turns();
   const app = fastify({
     loggerInstance: logger.child({}, { redact: { paths: NEVER_LOGGED, remove: true } }),
     logController: new LogController({ disableRequestLogging: true }),
@@ -97,7 +99,8 @@ export async function buildApp({
     return503OnClosing: false, // while it drains, the lifecycle plugin answers
     trustProxy: trustedProxies(config.TRUST_PROXY),
     serverFactory: (handle) => {
-      const server = createServer(serverOptions(config), oneByOne(handle as RequestListener));
+      const server = createServer(serverOptions(config));
+      answerOneByOne(server, handle as RequestListener, turns);
       server.maxHeadersCount = FIELDS_READ;
       return server;
     },
@@ -129,6 +132,7 @@ export async function buildApp({
   await app.register(connectionsPlugin, {
     config,
     proxies: trustedProxies(config.TRUST_PROXY) || [],
+    turns,
     onRefusal: metrics.refused,
   });
   await app.register(prefixPlugin, config);
@@ -151,7 +155,7 @@ export async function buildApp({
     done();
   });
   await app.register(accessPlugin, { config, logger });
-  await app.register(lifecyclePlugin);
+  await app.register(lifecyclePlugin, { turns });
   await app.register(rateLimitPlugin, { limit: config.RATE_LIMIT, redis, logger });
   app.addHook('onRequest', (request, _reply, done) => {
     const { accept = '*/*' } = request.headers;

@@ -3,17 +3,19 @@ import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../config.js';
 import { type OnRefusal, refuseOnSocket } from './errors.js';
+import type { Turns } from './turns.js';
 
 export interface ConnectionsOptions {
   readonly config: Pick<Config, 'CONNECTION_LIMIT' | 'ADDRESS_LIMIT'>;
   /** Proxies, as addresses and ranges: behind them are many clients. */
   readonly proxies: readonly string[];
+  readonly turns: Turns;
   readonly onRefusal: OnRefusal;
 }
 
 /** So many connections there may be at once, in all and from one address. Whoever comes beyond them is told so, and the connection closes. */
 export const connectionsPlugin = fp(
-  async (app: FastifyInstance, { config, proxies, onRefusal }: ConnectionsOptions) => {
+  async (app: FastifyInstance, { config, proxies, turns, onRefusal }: ConnectionsOptions) => {
     const isProxy = membershipOf(proxies);
     const counts = new Map<string, number>();
     let open = 0;
@@ -30,11 +32,24 @@ export const connectionsPlugin = fp(
         else counts.set(address, left);
       });
       // More still, and the answers to those that are refused would be too many as well.
-      if (open > 2 * config.CONNECTION_LIMIT) socket.destroy();
-      else if (open > config.CONNECTION_LIMIT) refuseOnSocket('TOO_MANY_CONNECTIONS', socket, app.log, onRefusal);
-      else if (count > config.ADDRESS_LIMIT && !isProxy(address)) {
-        refuseOnSocket('TOO_MANY_CONNECTIONS_OF_ADDRESS', socket, app.log, onRefusal);
+      if (open > 2 * config.CONNECTION_LIMIT) {
+        socket.destroy();
+        return;
       }
+      const refusal =
+        open > config.CONNECTION_LIMIT
+          ? 'TOO_MANY_CONNECTIONS'
+          : count > config.ADDRESS_LIMIT && !isProxy(address)
+            ? 'TOO_MANY_CONNECTIONS_OF_ADDRESS'
+            : undefined;
+      let isPaused = false;
+      const isBegun = turns.take(`connections of ${address}`, () => {
+        if (refusal) refuseOnSocket(refusal, socket, app.log, onRefusal);
+        else if (isPaused) socket.resume();
+      });
+      if (isBegun) return;
+      isPaused = true;
+      socket.pause();
     });
   },
   { name: 'connections' },

@@ -33,9 +33,10 @@ export const errorsPlugin = fp(
     });
     app.addHook('onRequest', ({ raw }, _reply, done) => done(oddityOf(raw)));
     app.server.on('connect', (_request: IncomingMessage, socket: Socket) => {
-      // From here on the socket is nobody else's.
+      // From here on the socket is nobody else's; an answer that is being sent still waits to go on.
       socket.on('error', () => socket.destroy()).resume();
-      refuseOnSocket('CONNECT', socket, app.log, onRefusal);
+      socket.on('drain', () => answerOn(socket)?.emit('drain'));
+      if (socket.writable) refuseOnSocket('CONNECT', socket, app.log, onRefusal); // else it is refused already
     });
   },
   { name: 'errors' },
@@ -205,9 +206,7 @@ export function refuseOnSocket(
     socket.destroy();
     return;
   }
-  // The request that is being answered; Node itself looks there before it writes to a socket.
-  const { _httpMessage: pending } = socket as { _httpMessage?: ServerResponse | null };
-  if (pending?.req.complete && closeWhenAnswered(socket)) return;
+  if (answerOn(socket)?.req.complete && closeWhenAnswered(socket)) return;
   ignoreWhatComes(socket);
   const problem = malformed(code);
   const { status } = problemKinds[problem.code];
@@ -226,6 +225,11 @@ export function refuseOnSocket(
   setTimeout(() => socket.destroy(), LINGER_MS).unref(); // for a client that keeps its half of the connection
   logger.info({ reqId: id, status, code }, 'request refused');
   onRefusal(problem.code);
+}
+
+/** The answer whose turn it is; Node itself looks there before it writes to a socket. */
+function answerOn(socket: Socket): ServerResponse | null | undefined {
+  return (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
 }
 
 function malformed(code: string | undefined): Problem {

@@ -2,7 +2,9 @@ import { Server, type Socket } from 'node:net';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
+import { isBusy } from './pipelining.js';
 import { Problem } from './problems.js';
+import type { Turns } from './turns.js';
 
 /** Milliseconds. */
 export interface DrainTimes {
@@ -53,7 +55,7 @@ const GOODBYE_MS = 1000;
 
 /** Knows the requests that have begun and their connections, so that the process can stop without losing one. */
 export const lifecyclePlugin = fp(
-  async (app: FastifyInstance) => {
+  async (app: FastifyInstance, { turns }: { turns: Turns }) => {
     /** Connections that have brought a request, and stay open for another one. */
     const kept = new Set<Socket>();
     const arriving = new Set<FastifyRequest>();
@@ -79,8 +81,7 @@ export const lifecyclePlugin = fp(
      * yet with the system would be cut off. A connection that has brought nothing yet will: it is left to its request.
      */
     function closeIdle(sockets: Iterable<Socket>): void {
-      const busy = new Set(begun().map(({ raw }) => raw.socket));
-      for (const socket of sockets) if (!busy.has(socket)) socket.destroySoon();
+      for (const socket of sockets) if (!isBusy(socket)) socket.destroySoon();
     }
 
     app.decorateRequest('endings');
@@ -111,6 +112,7 @@ export const lifecyclePlugin = fp(
       await sleep(Math.min(grace, LAST_MS));
       await turn();
       refusing = true;
+      turns.hurry();
       for (const { hurry } of begun()) hurry?.();
       closeIdle(kept);
       if (isIdle()) return;

@@ -103,6 +103,31 @@ describe('a deadline', () => {
   );
 });
 
+describe('a full queue', () => {
+  it('refuses when the head has come: a client that asks before it sends is told so, and a body is held nowhere', async () => {
+    await started({ workers: 1, queueLimit: 0 });
+    const running = post(slow);
+    await until(() => service.pool.stats().running === 1);
+    const asking = send(`${head(1e6).trimEnd()}\r\nexpect: 100-continue\r\n\r\n`);
+    await until(() => asking.answer().endsWith('}'));
+    expect(asking.answer()).toMatch(/^HTTP\/1.1 429 .*\r\nretry-after: 1\r\n.*"code":"queue-full"/s);
+    asking.socket.destroy();
+
+    await until(() => service.pool.stats().bytes > 1e8); // what the running one takes, all of it
+    await sleep(50);
+    const before = service.pool.stats().bytes;
+    const sending = send(head(8e6));
+    sending.socket.write(Buffer.alloc(6e6, ' '));
+    await sleep(200);
+    expect(service.pool.stats().bytes).toBeLessThanOrEqual(before);
+    sending.socket.write(Buffer.alloc(2e6, ' '));
+    await until(() => sending.answer().endsWith('}'));
+    expect(sending.answer()).toMatch(/^HTTP\/1.1 429 /);
+    sending.socket.destroy();
+    expect((await running).status).toBe(200);
+  });
+});
+
 describe('a client that leaves', () => {
   it('while its request waits or is computed, stops it', async () => {
     await started({ workers: 1 });

@@ -71,6 +71,7 @@ const FAREWELL_MS = 50;
 
 if (process.argv[1] === file) {
   setPriority(NICE);
+  process.once('disconnect', () => process.exit()); // whoever began it may have been killed
   let ending = new AbortController();
   let siege: Siege | undefined;
   let before = process.cpuUsage();

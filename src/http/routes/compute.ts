@@ -20,11 +20,22 @@ export async function computeRoutes(
   app: FastifyInstance,
   { pool, caches }: { pool: Pool; caches: Caches },
 ): Promise<void> {
+  /** What would find no place is refused when its head has come: its body is thrown away as it comes. */
+  function checkPlace(request: FastifyRequest, _reply: unknown, done: (error?: Problem) => void): void {
+    try {
+      pool.checkPlace(request.hold.caller);
+      done();
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      done(ofRefusal(error));
+    }
+  }
+
   for (const operation of operations) {
     const mayStore = Object.hasOwn(operation.answer.members, 'cache_id');
     app.post(
       operation.path,
-      { config: { computes: true }, schema: operationSchema(operation) },
+      { config: { computes: true }, schema: operationSchema(operation), onRequest: checkPlace },
       async (request, reply) => {
         // A request without body and content type reaches this point without a parser.
         const body = (request.body as Uint8Array<ArrayBuffer> | undefined) ?? new Uint8Array(0);
@@ -122,13 +133,15 @@ async function run(
     request.stop = cancel;
     return await outcome;
   } catch (error) {
-    if (error instanceof Refused) {
-      throw new Problem(error.code, error.message, [], { 'retry-after': String(error.retryAfter) });
-    }
+    if (error instanceof Refused) throw ofRefusal(error);
     if (error instanceof DeadlineExceeded) throw tooLate(request);
     if (error instanceof Stopped) return undefined;
     throw error;
   }
+}
+
+function ofRefusal({ code, message, retryAfter }: Refused): Problem {
+  return new Problem(code, message, [], { 'retry-after': String(retryAfter) });
 }
 
 function problemOf({ code, faults }: Outcome & { ok: false }, caches: Caches): Problem {
