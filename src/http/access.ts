@@ -35,14 +35,13 @@ export const accessPlugin = fp(
     const keys = await openKeys(config, logger);
     if (keys === undefined) return;
     app.addHook('onClose', async () => keys.close());
-    app.addHook('onRequest', (request, reply, done) => {
+    app.addHook('onRequest', (request, _reply, done) => {
       // The route rather than the address, which can be written in many ways.
       const { url: route } = request.routeOptions;
       if (route === undefined || request.method === 'OPTIONS' || isOpen(route)) return done();
       const key = keyOf(request.headers);
       request.caller = key === undefined ? undefined : keys.callerOf(key);
       if (request.caller !== undefined) return done();
-      reply.logged = { address: request.ip };
       done(unauthorized(key !== undefined));
     });
   },

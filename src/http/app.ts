@@ -37,6 +37,7 @@ import { docsRoutes } from './routes/docs.js';
 import { healthRoutes } from './routes/health.js';
 import { metricsRoutes } from './routes/metrics.js';
 import { slowClientsPlugin } from './slow-clients.js';
+import { endStages } from './stages.js';
 import { Turns } from './turns.js';
 
 export interface AppOptions {
@@ -110,10 +111,14 @@ export async function buildApp({
     frameworkErrors: (error, request, reply) => refuseBadPath(error, request, reply, metrics.refused),
   }) as unknown as FastifyInstance;
 
+  app.decorateRequest('receiveFrom', 0);
+  app.decorateRequest('receiveTo', 0);
   app.decorateReply('stages', undefined);
+  app.decorateReply('sendFrom', 0);
   app.decorateReply('weightsKnown', undefined);
   app.decorateReply('logged', undefined);
   app.decorateReply('problem', undefined);
+  app.decorateReply('refusal', undefined);
   // Hooks with a callback, here and in the plugins: each promise of a hook would cost every request a turn.
   app.addHook('onRequest', ({ raw }, _reply, done) => {
     dropEmptyFields(raw);
@@ -124,6 +129,7 @@ export async function buildApp({
     reply.header('x-request-id', request.id).headers(SECURITY_HEADERS);
     reply.raw.once('close', () => {
       if (reply.raw.writableFinished) return;
+      endStages(request, reply);
       request.log.info({ ...logLine(request, reply), status: undefined }, 'the client has left');
       metrics.abandoned(request);
     });
@@ -144,9 +150,11 @@ export async function buildApp({
     const timings = stages.map(([stage, ms]) => `${stage};dur=${ms.toFixed(3)}`);
     if (reply.weightsKnown !== undefined) timings.push(`weights;desc="${Math.round(100 * reply.weightsKnown)}% known"`);
     reply.header('server-timing', timings.join(', '));
+    reply.sendFrom = performance.now();
     done(null, payload);
   });
   app.addHook('onResponse', (request, reply, done) => {
+    endStages(request, reply);
     // Probes come every few seconds; what computes, and what goes wrong, is worth a line each.
     const isWorthIt = request.routeOptions.config.computes || reply.statusCode >= 400;
     const level = reply.statusCode >= 500 ? 'warn' : isWorthIt ? 'info' : 'debug';
@@ -193,15 +201,17 @@ function serverOptions({ REQUEST_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_TIMEOUT }: Co
   };
 }
 
-/** What is logged of every request: sizes and shapes, never numbers. */
+/** What is logged of every request: sizes and shapes, and of numbers at most one that was refused. */
 function logLine(request: FastifyRequest, reply: FastifyReply) {
   return {
     method: request.method,
     url: pathOf(request), // what stands behind the ? may be a key
     operation: operationOf(request),
     caller: request.caller,
+    address: request.caller === undefined ? request.ip : undefined,
     status: reply.statusCode,
     code: reply.problem,
+    ...reply.refusal,
     ms: reply.elapsedTime,
     ...reply.logged,
     stages: reply.stages,

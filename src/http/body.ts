@@ -92,6 +92,7 @@ function collect(
   limit: number,
   memory: Pool['memory'],
 ): Promise<Uint8Array<ArrayBuffer>> {
+  request.receiveFrom = performance.now();
   const { headers, hold, deadline } = request;
   const packing = packingOf(headers);
   if (Number(headers['content-length']) > limit) throw tooLarge(`${headers['content-length']} bytes`, limit);
@@ -105,6 +106,7 @@ function collect(
   let held = first;
   return new Promise((resolve, reject) => {
     function refuse(problem: Problem): void {
+      request.receiveTo = performance.now();
       ignore();
       discard(bytes);
       bytes = new Uint8Array(0);
@@ -138,6 +140,7 @@ function collect(
       return undefined;
     }
     function end(): void {
+      request.receiveTo = performance.now();
       // A small body is copied on its way to a worker, with all the memory it lies in; a larger one moves.
       if (bytes.length > length) bytes = length <= FIRST_BYTES ? bytes.slice(0, length) : bytes.subarray(0, length);
       hold.become(length);

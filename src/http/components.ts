@@ -21,7 +21,7 @@ export const answerHeaders = {
   'server-timing': {
     ...text,
     description:
-      'milliseconds spent in queue, decode, compute, encode and, for stored caches, store; the share of the weights sent to the worker so far that it knew',
+      'milliseconds spent in receive (until the body was there), queue, decode, compute, encode and, for stored caches, store; the share of the weights sent to the worker so far that it knew',
   },
 };
 

@@ -8,6 +8,14 @@ import { isAllocationFailure, NO_MEMORY } from '../compute/allocation.js';
 import { SECURITY_HEADERS } from './headers.js';
 import { closeWhenAnswered, ignoreWhatComes } from './pipelining.js';
 import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds } from './problems.js';
+import { received } from './stages.js';
+
+declare module 'fastify' {
+  interface FastifyReply {
+    /** What the log says of the problem that is the answer. */
+    refusal: { readonly detail: string; readonly pointers?: readonly string[] } | undefined;
+  }
+}
 
 /** Told of what is refused before it is a request of any route. */
 export type OnRefusal = (code: ProblemCode) => void;
@@ -92,6 +100,8 @@ function sendError(error: FastifyError | Problem, request: FastifyRequest, reply
   const problem = error instanceof Problem ? error : fromFramework(error, request);
   if (problem.code === 'internal') request.log.error({ err: error }, 'request failed');
   reply.problem = problem.code;
+  reply.refusal = refusalOf(problem);
+  if (request.receiveFrom > 0) reply.stages ??= received(request);
   const { status } = problemKinds[problem.code];
   const body = problemBody(problem, pathOf(request), request.id, request.prefix);
   // As bytes: Fastify would add a charset to the type of a text, which this type does not have.
@@ -100,6 +110,20 @@ function sendError(error: FastifyError | Problem, request: FastifyRequest, reply
     .headers(problem.headers)
     .header('content-type', PROBLEM_TYPE)
     .send(Buffer.from(JSON.stringify(body)));
+}
+
+/** Characters of a detail, and pointers, that are logged. */
+const LOGGED_CHARACTERS = 500;
+const LOGGED_POINTERS = 10;
+
+/** What the log says of a refusal beside its code: enough to tell its caller what is wrong. */
+function refusalOf({ message, faults }: Problem): FastifyReply['refusal'] {
+  const detail = message.slice(0, LOGGED_CHARACTERS);
+  if (faults.length === 0) return { detail };
+  return {
+    detail,
+    pointers: faults.slice(0, LOGGED_POINTERS).map(({ pointer }) => pointer.slice(0, LOGGED_CHARACTERS)),
+  };
 }
 
 /** A path that cannot be decoded is refused before any hook has run: the headers of every answer are set here. */
@@ -177,12 +201,15 @@ const REST_MS = 10_000;
 async function readRest(request: FastifyRequest, isRefusing: boolean): Promise<void> {
   const { raw } = request;
   if (isRefusing || raw.complete || raw.destroyed || raw.headers.expect !== undefined) return;
+  const hasBody = raw.headers['content-length'] !== undefined || raw.headers['transfer-encoding'] !== undefined;
+  if (hasBody) request.receiveFrom ||= performance.now();
   await new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, REST_MS);
     request.hurry = resolve;
     raw.once('close', resolve).once('end', resolve).resume();
     raw.once('close', () => clearTimeout(timer)).once('end', () => clearTimeout(timer));
   });
+  request.receiveTo = performance.now();
 }
 
 /** What is not even HTTP never becomes a request: the answer is written to the socket. */
@@ -223,7 +250,8 @@ export function refuseOnSocket(
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
   setTimeout(() => socket.destroy(), LINGER_MS).unref(); // for a client that keeps its half of the connection
-  logger.info({ reqId: id, status, code }, 'request refused');
+  const { remoteAddress: address } = socket;
+  logger.info({ reqId: id, address, status, code, detail: problem.message }, 'request refused');
   onRefusal(problem.code);
 }
 

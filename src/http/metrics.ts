@@ -2,13 +2,13 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { CacheStats, CacheStore } from '../caches/store.js';
 import { amount } from '../compute/amount.js';
-import type { Timings } from '../compute/outcome.js';
 import type { Pool, PoolStats } from '../compute/pool.js';
 import { usableMemory } from '../memory.js';
 import { operations } from '../operations/operations.js';
 import { type Observations, observations, observe, registerHistogram } from './histogram.js';
 import { operationOf } from './openapi.js';
 import { type ProblemCode, problemKinds } from './problems.js';
+import { STAGES, type Stages } from './stages.js';
 import { VERSION } from './version.js';
 
 /** What the service counts, for Prometheus. */
@@ -38,8 +38,6 @@ declare module 'fastify' {
   }
 }
 
-const STAGES: readonly (keyof Timings)[] = ['queue', 'decode', 'compute', 'encode', 'store'];
-
 /** Routes that do not compute, and what belongs to no route: a handful of names, whatever paths are asked for. */
 const OTHER = 'other';
 const NONE = 'none';
@@ -62,7 +60,7 @@ interface Count {
 interface Meter {
   readonly answers: Map<Kind, Count>;
   readonly seconds: Observations;
-  readonly stages: Readonly<Record<keyof Timings, Observations>>;
+  readonly stages: Readonly<Record<keyof Stages, Observations>>;
   readonly bytesIn: Count;
   readonly bytesOut: Count;
   readonly flops: Count;
@@ -119,7 +117,7 @@ export function createMetrics({ pool, queueLimit, isReady, caches, log }: Metric
   registerHistogram(
     registry,
     'unroll_stage_seconds',
-    'The stages of a computation: queue, decode, compute, encode, and store where caches are stored.',
+    'The stages of a request: receive (until its body is there), queue, decode, compute, encode, store where caches are stored, and send (until its answer is taken). The first and the last depend on the client and the network.',
     computing.flatMap(({ stages }) => Object.values(stages)),
   );
   const byOperation = (name: string, help: string, which: 'bytesIn' | 'bytesOut' | 'flops') =>
@@ -231,18 +229,11 @@ function answerTo(operation: string, kind: Kind): Count {
 function meterOf(operation: string): Meter {
   const codes = (Object.keys(problemKinds) as ProblemCode[]).filter((code) => problemKinds[code].operation);
   const expected: Kind[] = operation === OTHER || operation === NONE ? [] : [200, ...codes, CLIENT_GONE];
-  const stage = (name: keyof Timings) => observations({ operation, stage: name });
   const none = (): Count => ({ labels: { operation }, value: 0 });
   return {
     answers: new Map(expected.map((kind) => [kind, answerTo(operation, kind)])),
     seconds: observations({ operation }),
-    stages: {
-      queue: stage('queue'),
-      decode: stage('decode'),
-      compute: stage('compute'),
-      encode: stage('encode'),
-      store: stage('store'),
-    },
+    stages: Object.fromEntries(STAGES.map((stage) => [stage, observations({ operation, stage })])) as Meter['stages'],
     bytesIn: none(),
     bytesOut: none(),
     flops: none(),

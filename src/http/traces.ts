@@ -14,7 +14,7 @@ declare module 'fastify' {
 }
 
 /**
- * A span for each request that computes, and one for each of its stages. The trace of the caller (traceparent) goes
+ * A span for each request that computes, and one for each of its stages but the last, which its own end comes before. The trace of the caller (traceparent) goes
  * on; the answer (traceresponse) and the log name it. Sizes and shapes are in it, never numbers. Loaded only where
  * traces are wanted.
  */
@@ -100,8 +100,10 @@ function report(span: Span, request: FastifyRequest, reply: FastifyReply): void 
   if (reply.problem && reply.statusCode >= 500) span.setAttribute('error.type', reply.problem);
   const { context, tracer } = request.opentelemetry();
   if (context === null) return;
-  let startTime = request.tracedFrom;
-  for (const [stage, ms] of Object.entries(reply.stages ?? {})) {
+  const { stages = {} } = reply;
+  // A body that was refused has been handed to nobody.
+  let startTime = (request.tracedFrom || request.traceClock + performance.now()) - (stages.receive ?? 0);
+  for (const [stage, ms] of Object.entries(stages)) {
     tracer
       .startSpan(stage, { startTime, attributes: { 'unroll.operation': operationOf(request) } }, context)
       .end(startTime + ms);

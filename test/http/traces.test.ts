@@ -19,7 +19,7 @@ const lstmForward = (n_a = 3, m = 4, T_x = 5) =>
       extras: false,
     }),
   );
-const STAGES = ['queue', 'decode', 'compute', 'encode'];
+const STAGES = ['receive', 'queue', 'decode', 'compute', 'encode'];
 
 interface Traced {
   readonly url: string;
@@ -92,7 +92,7 @@ describe('traces', () => {
     const { version, traceId, spanId, flags } = ids(answer);
     expect([version, flags]).toEqual(['00', '01']);
 
-    const spans = await collector.trace(traceId, 5);
+    const spans = await collector.trace(traceId, 6);
     expect(spans.map(({ name }) => name).sort()).toEqual([...STAGES, 'POST /v1/lstm/forward'].sort());
     const request = named(spans, 'POST /v1/lstm/forward');
     expect(request.spanId).toBe(spanId);
@@ -134,7 +134,7 @@ describe('traces', () => {
     const [traceId, parent] = ['0af7651916cd43dd8448eb211c80319c', 'b7ad6b7169203331'];
     const answer = await service.post(lstmForward(), { traceparent: `00-${traceId}-${parent}-01`, tracestate: 'a=b' });
     expect(ids(answer).traceId).toBe(traceId);
-    const spans = await collector.trace(traceId, 5);
+    const spans = await collector.trace(traceId, 6);
     const request = named(spans, 'POST /v1/lstm/forward');
     expect(request.parentSpanId).toBe(parent);
     await service.stop();
@@ -152,7 +152,7 @@ describe('traces', () => {
     expect(refused.status).toBe(400);
     const { traceId } = ids(refused);
     const body = (await refused.json()) as Record<string, unknown>;
-    const spans = await collector.trace(traceId, 3); // queue, decode
+    const spans = await collector.trace(traceId, 4); // receive, queue, decode
     const request = named(spans, 'POST /v1/lstm/forward');
     expect(request.attributes).toMatchObject({
       'http.response.status_code': 400,
@@ -204,9 +204,9 @@ describe('traces', () => {
       '?secret=1',
     );
     expect(answer.status).toBe(200);
-    await collector.trace(ids(answer).traceId, 5);
+    await collector.trace(ids(answer).traceId, 6);
     expect(await service.stop()).toBe(0);
-    expect(collector.spans()).toHaveLength(5);
+    expect(collector.spans()).toHaveLength(6);
     expect(collector.text()).not.toContain('secret');
     expect(collector.text()).not.toContain('0.1234567');
     expect(
@@ -228,7 +228,7 @@ describe('traces', () => {
     expect(ids(quiet).flags).toBe('00');
     const traceparent = '00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
     const sampled = await service.post(lstmForward(), { traceparent });
-    const [span] = await collector.trace(ids(sampled).traceId, 5);
+    const [span] = await collector.trace(ids(sampled).traceId, 6);
     expect(span.resource).toMatchObject({ 'service.name': 'weather', 'deployment.environment.name': 'test' });
     expect(await service.stop()).toBe(0);
     expect(new Set(collector.spans().map(({ traceId }) => traceId))).toEqual(new Set([ids(sampled).traceId]));
@@ -238,7 +238,7 @@ describe('traces', () => {
     const collector = await collect();
     const service = await serve({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${collector.url}/v1/traces` });
     const answer = await service.post(lstmForward());
-    expect(await collector.trace(ids(answer).traceId, 5)).toHaveLength(5);
+    expect(await collector.trace(ids(answer).traceId, 6)).toHaveLength(6);
   });
 
   it.each([{ OTEL_SDK_DISABLED: 'true' }, { OTEL_TRACES_EXPORTER: 'none' }])('are off with %j', async (off) => {

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { lengthOf } from '../../caches/store.js';
 import { Stopped } from '../../compute/ledger.js';
-import { now, type Outcome, type Timings } from '../../compute/outcome.js';
+import { now, type Outcome } from '../../compute/outcome.js';
 import { DeadlineExceeded, type Pool, Refused, type StoredCaches } from '../../compute/pool.js';
 import { discard } from '../../compute/transfer.js';
 import type { Operation } from '../../operations/operation.js';
@@ -14,6 +14,7 @@ import { addVary } from '../headers.js';
 import { operationSchema } from '../openapi.js';
 import { PACKING_BYTES, packingNamedAlone, packPieces, packSmall, SMALL_BYTES } from '../pack.js';
 import { Problem } from '../problems.js';
+import { received, type Stages } from '../stages.js';
 
 /** One route an operation: the body goes to a worker as it came, and the worker's bytes are the answer. */
 export async function computeRoutes(
@@ -47,7 +48,8 @@ export async function computeRoutes(
           throw new Problem('draining', 'the service is stopping, and the answer was not ready in time');
         }
         const { timings, dims, flops, weightsKnown } = outcome;
-        reply.stages = timings;
+        const stages: Stages = { ...received(request), ...timings };
+        reply.stages = stages;
         reply.weightsKnown = weightsKnown;
         const bytesOut = outcome.ok ? lengthOf(outcome.body) : 0;
         request.hold.become(bytesOut);
@@ -60,7 +62,7 @@ export async function computeRoutes(
           const start = now();
           const keeping = caches.keep(storage, outcome.stored, request.hold.caller);
           const isKept = await whileWanted(request, keeping).finally(() => {
-            timings.store = now() - start;
+            stages.store = now() - start;
           });
           if (!isKept) return reply.hijack();
           request.hold.become(bytesOut);
@@ -156,14 +158,12 @@ interface Logged {
   readonly bytesIn?: number;
   readonly bytesOut?: number;
   readonly flops?: number | undefined;
-  /** Of a caller who was refused. */
+  /** Of a caller with a key who was refused. */
   readonly address?: string;
 }
 
 declare module 'fastify' {
   interface FastifyReply {
-    /** How long the stages took, for the server-timing header. */
-    stages: Timings | undefined;
     /** How many of the weights that the worker was sent it had read before, for the same header. */
     weightsKnown: number | undefined;
     /** What the log says of the request beside the usual. */
