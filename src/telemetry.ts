@@ -44,8 +44,8 @@ export function startTelemetry(logger: Logger): Telemetry {
 function complainTo(logger: Logger): void {
   let quietUntil = 0;
   const complain = (...reasons: unknown[]) => {
-    if (Date.now() < quietUntil) return;
-    quietUntil = Date.now() + COMPLAINT_MS;
+    if (performance.now() < quietUntil) return;
+    quietUntil = performance.now() + COMPLAINT_MS;
     logger.warn({ reason: reasons.map(briefly).join(' ').slice(0, 500) }, 'traces may be missing');
   };
   const ignore = () => {};

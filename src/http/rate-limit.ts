@@ -4,6 +4,7 @@ import fp from 'fastify-plugin';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { callerOf } from './caller.js';
+import { Minutes } from './minutes.js';
 import { Problem } from './problems.js';
 
 export interface LimitsOptions {
@@ -16,9 +17,6 @@ export interface LimitsOptions {
 
 const MINUTE_MS = 60_000;
 
-/** How many callers an instance counts for itself; the one that was away the longest is forgotten first. */
-const CALLERS = 10_000;
-
 /** How long a request waits for Redis to count it, and how long a Redis that was too slow is left alone. */
 const PATIENCE_MS = 100;
 const REST_MS = 1000;
@@ -28,7 +26,7 @@ export const rateLimitPlugin = fp(
   async (app: FastifyInstance, { limit, redis, logger }: LimitsOptions) => {
     if (limit === 0) return;
     const options = { global: false, max: limit, timeWindow: MINUTE_MS, keyGenerator: callerOf };
-    const alone = await counter(app, { ...options, cache: CALLERS });
+    const alone = await counter(app, { ...options, store: Minutes });
     const count = redis
       ? together(await counter(app, { ...options, redis, nameSpace: 'unroll:rate:' }), alone, redis, logger)
       : alone;
