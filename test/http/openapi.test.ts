@@ -208,6 +208,15 @@ describe('the OpenAPI document', () => {
     expect(codes('/metrics')).toEqual([...everywhere, 'unauthorized'].sort());
   });
 
+  it('states also what any request can get, whatever it asks for', async () => {
+    const many = Object.fromEntries(Array.from({ length: 101 }, (_, i) => [`x-${i}`, 'y']));
+    for (const [path, { get, post }] of Object.entries(document.paths)) {
+      const { status } = await fetch(service.url + path, { method: post ? 'POST' : 'GET', headers: many });
+      expect([path, status]).toEqual([path, 431]);
+      expect(codesOf((post ?? get) as Spoken)).toContain('headers-too-large');
+    }
+  });
+
   it('has a tag, by which a client need not fetch it again', async () => {
     const { headers } = await supertest(service.url).get('/openapi.json');
     expect(headers.etag).toMatch(/^W\/"[\w-]+"$/);

@@ -18,12 +18,12 @@ or float32.</p>
 <label>API key <input id="key" type="password" autocomplete="off" placeholder="only if this instance asks for one"></label>
 </div>
 <div class="sides">
-<label>Request <textarea id="request" spellcheck="false" rows="18"></textarea></label>
-<div class="answer"><div class="caption">Answer <span id="status" role="status"></span></div>
+<div class="side"><label>Request <textarea id="request" spellcheck="false"></textarea></label>
+<button type="submit" disabled>Send</button></div>
+<div class="side"><div class="caption">Answer <span id="status" role="status"></span></div>
 <p id="detail" hidden></p>
 <pre id="answer" tabindex="0" aria-label="Answer"></pre></div>
 </div>
-<button type="submit" disabled>Send</button>
 </form>
 </section>
 <section>
