@@ -15,10 +15,15 @@ const load = createRequire(import.meta.url);
 // biome-ignore lint/suspicious/noExplicitAny: the compiler checks the manifests below, as what they are
 type Manifest = any;
 
-const files = readdirSync(pathOf(FOLDER)).filter((file) => !['kustomization.yaml', 'redis.env'].includes(file));
-const manifests: Manifest[] = files.flatMap((file) =>
-  parseAllDocuments(read(`${FOLDER}/${file}`)).map((document) => document.toJS()),
-);
+/** The manifests of a folder, which has a kustomization. */
+const filesIn = (folder: string) =>
+  readdirSync(pathOf(folder)).filter((file) => file.endsWith('.yaml') && file !== 'kustomization.yaml');
+const manifestsIn = (folder: string): Manifest[] =>
+  filesIn(folder).flatMap((file) => parseAllDocuments(read(`${folder}/${file}`)).map((document) => document.toJS()));
+
+const MONITORING = `${FOLDER}/monitoring`;
+const files = filesIn(FOLDER);
+const manifests = [...manifestsIn(FOLDER), ...manifestsIn(MONITORING)];
 const find = (kind: string, name = 'unroll'): Manifest =>
   manifests.find((manifest) => manifest.kind === kind && manifest.metadata.name === name);
 
@@ -26,13 +31,17 @@ const folder = mkdtempSync(join(tmpdir(), 'unroll-kubernetes-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 symlinkSync(pathOf('node_modules'), join(folder, 'node_modules'));
 
+/** Kubernetes' own kinds are in one package, those of Prometheus Operator in another. */
+const modelsOf = ({ apiVersion }: Manifest) =>
+  `${apiVersion.startsWith('monitoring.') ? '@kubernetes-models/prometheus-operator' : 'kubernetes-models'}/${apiVersion}`;
+
 /**
- * What is wrong with manifests. Two checks with the models that are made from Kubernetes' own schemas: the compiler finds
+ * What is wrong with manifests. Two checks with the models that are made from the schemas of their kinds: the compiler finds
  * what has no place there (the validation lets it pass), the validation finds malformed texts, such as a quantity.
  */
 function faults(given: readonly Manifest[]): string {
   const lines = given.map((manifest, i) => {
-    const type = `import('kubernetes-models/${manifest.apiVersion}').I${manifest.kind}`;
+    const type = `import('${modelsOf(manifest)}').I${manifest.kind}`;
     return `export const manifest${i}: ${type} = ${JSON.stringify(manifest, null, 1)};`;
   });
   writeFileSync(join(folder, 'manifests.ts'), lines.join('\n'));
@@ -43,7 +52,7 @@ function faults(given: readonly Manifest[]): string {
   });
   const found = [stdout];
   for (const manifest of given) {
-    const models = load(`kubernetes-models/${manifest.apiVersion}`);
+    const models = load(modelsOf(manifest));
     try {
       new models[manifest.kind](manifest).validate();
     } catch (error) {
@@ -60,8 +69,20 @@ function changed(change: (container: Manifest, spec: Manifest) => void): Manifes
   return copy;
 }
 
+/** The same of the monitor's endpoint, and of the first alert. */
+function changedMonitor(more: object): Manifest {
+  const copy = structuredClone(find('PodMonitor'));
+  Object.assign(copy.spec.podMetricsEndpoints[0], more);
+  return copy;
+}
+function changedRule(more: object): Manifest {
+  const copy = structuredClone(find('PrometheusRule'));
+  Object.assign(copy.spec.groups[0].rules[0], more);
+  return copy;
+}
+
 describe('the manifests', () => {
-  it('follow the schemas of Kubernetes', () => {
+  it('follow the schemas of Kubernetes and of Prometheus Operator', () => {
     expect(manifests.length).toBeGreaterThan(9);
     expect(faults(manifests)).toBe('');
   });
@@ -84,6 +105,10 @@ describe('the manifests', () => {
     ],
     ['a wrong value', changed((container) => Object.assign(container, { imagePullPolicy: 'Sometimes' })), 'Sometimes'],
     ['a missing field', changed((container) => delete container.name), 'name'],
+    ['a misspelt field of a PodMonitor', changedMonitor({ relabelConfigs: [] }), 'relabelConfigs'],
+    ['a wrong value of a PodMonitor', changedMonitor({ scheme: 'gopher' }), 'gopher'],
+    ['a wrong type in a PrometheusRule', changedRule({ for: 60 }), 'for'],
+    ['a missing field of a PrometheusRule', changedRule({ expr: undefined }), 'expr'],
     [
       'a quantity that is none',
       changed((container) => Object.assign(container.resources.limits, { memory: '4 GB' })),
@@ -96,6 +121,10 @@ describe('the manifests', () => {
   it('are all in the kustomization but the example, which holds a secret', () => {
     const { resources, images, namespace } = parse(read(`${FOLDER}/kustomization.yaml`));
     expect([...resources, 'api-keys.example.yaml'].sort()).toEqual(files.sort());
+    expect(parse(read(`${MONITORING}/kustomization.yaml`))).toMatchObject({
+      resources: filesIn(MONITORING),
+      namespace,
+    });
     expect(images[0].newTag).toBe(JSON.parse(read('package.json')).version);
     for (const { kind, metadata } of manifests) if (kind !== 'Namespace') expect(metadata.namespace).toBe(namespace);
   });
@@ -178,7 +207,33 @@ it('the ingress opens every path but /metrics, and takes what the service takes'
   expect(Number(said('proxy-send-timeout'))).toBeGreaterThan(REQUEST_TIMEOUT / 1000);
   expect(said('proxy-request-buffering')).toBe('off');
   expect(said('proxy-max-temp-file-size')).toBe('0');
+  // What a pod that goes has refused is asked of another one, once, as nginx.conf.template does.
+  const nextUpstream = /proxy_next_upstream ([^;]+);/.exec(read('docker/nginx.conf.template'))?.[1];
+  expect(said('proxy-next-upstream')).toBe(nextUpstream);
+  expect(said('proxy-next-upstream-tries')).toBe('2');
 });
+
+/** Pods as the discovery of Kubernetes describes them: one that runs, one that has ended, and another port of one that runs. */
+const podsSeen = [
+  ['unroll-1', 'http', 'Running'],
+  ['unroll-2', 'http', 'Failed'],
+  ['unroll-3', 'sidecar', 'Running'],
+].map(([name, port, phase]) => ({
+  targets: ['10.0.0.1:3000'],
+  labels: {
+    __meta_kubernetes_pod_name: name,
+    __meta_kubernetes_pod_container_port_name: port,
+    __meta_kubernetes_pod_phase: phase,
+  },
+}));
+
+/** Job and instance of whatever would be asked for /metrics. */
+function namesFound(file: string, job: string): { job: string; instance: string }[] {
+  const found = JSON.parse(promtool('check', 'service-discovery', '--timeout=1s', file, job));
+  return (found as { labels: Record<string, string> }[])
+    .filter(({ labels }) => labels.__metrics_path__ === '/metrics')
+    .map(({ labels: { job, instance } }) => ({ job, instance }));
+}
 
 describe('ports, paths and names', () => {
   it('are those of the image', () => {
@@ -270,30 +325,55 @@ describe('ports, paths and names', () => {
     expect(job.authorization).toEqual({ credentials_file: key });
     // Debian's Prometheus is built without the discovery of Kubernetes: what that would find is written down instead.
     delete job.kubernetes_sd_configs;
-    const pod = (name: string, port: string, phase: string) => ({
-      targets: ['10.0.0.1:3000'],
-      labels: {
-        __meta_kubernetes_pod_name: name,
-        __meta_kubernetes_pod_container_port_name: port,
-        __meta_kubernetes_pod_phase: phase,
-      },
-    });
-    job.static_configs = [
-      pod('unroll-1', 'http', 'Running'),
-      pod('unroll-2', 'http', 'Failed'),
-      pod('unroll-3', 'sidecar', 'Running'),
-    ];
+    job.static_configs = podsSeen;
     const file = join(folder, 'prometheus.yml');
     writeFileSync(file, stringify(config));
     writeFileSync(join(folder, 'alerts.yml'), read('docker/prometheus/alerts.yml'));
     expect(promtool('check', 'config', file)).toContain('SUCCESS');
-    const found = JSON.parse(promtool('check', 'service-discovery', '--timeout=1s', file, job.job_name));
-    const asked = (found as { labels: Record<string, string> }[]).filter(
-      ({ labels }) => Object.keys(labels).length > 0,
-    );
-    expect(asked.map(({ labels }) => labels)).toEqual([
-      expect.objectContaining({ job: 'unroll', instance: 'unroll-1', __metrics_path__: '/metrics' }),
-    ]);
+    expect(namesFound(file, job.job_name)).toEqual([{ job: 'unroll', instance: 'unroll-1' }]);
+  });
+
+  it('a PodMonitor finds the same pods, under the same names', () => {
+    const { metadata, spec } = find('PodMonitor');
+    expect(spec.selector.matchLabels).toEqual(template.metadata.labels);
+    expect(metadata.namespace).toBe(find('Deployment').metadata.namespace);
+    const [endpoint] = spec.podMetricsEndpoints;
+    expect(endpoint.port).toBe(container.ports[0].name);
+    expect(JSON.parse(read('openapi/openapi.json')).paths[endpoint.path].get).toBeDefined();
+    const withKey = parse(read(`${MONITORING}/pod-monitor.yaml`).replace('# authorization:', 'authorization:'));
+    expect(withKey.spec.podMetricsEndpoints[0].authorization.credentials.key).toBeDefined();
+    expect(faults([withKey])).toBe('');
+  });
+
+  it.runIf(canRun('promtool'))('Prometheus names what the PodMonitor finds as alerts and dashboard know it', () => {
+    const { metadata, spec } = find('PodMonitor');
+    const [{ relabelings }] = spec.podMetricsEndpoints;
+    const named = relabelings.map(({ sourceLabels, targetLabel, ...rest }: Manifest) => ({
+      ...rest,
+      ...(sourceLabels && { source_labels: sourceLabels }),
+      ...(targetLabel && { target_label: targetLabel }),
+    }));
+    const job_name = `podMonitor/${metadata.namespace}/${metadata.name}/0`;
+    const job = {
+      job_name,
+      // What the operator puts before the relabelings of a monitor.
+      relabel_configs: [
+        { source_labels: ['__meta_kubernetes_pod_container_port_name'], regex: 'http', action: 'keep' },
+        { target_label: 'job', replacement: `${metadata.namespace}/${metadata.name}` },
+        ...named,
+      ],
+      static_configs: podsSeen,
+    };
+    const file = join(folder, 'operator.yml');
+    writeFileSync(file, stringify({ scrape_configs: [job] }));
+    expect(namesFound(file, job_name)).toEqual([{ job: 'unroll', instance: 'unroll-1' }]);
+  });
+
+  it('the PrometheusRule is alerts.yml, word for word', () => {
+    const alerts = read('docker/prometheus/alerts.yml');
+    const indented = alerts.slice(alerts.indexOf('groups:')).replace(/^(?=.)/gm, '  ');
+    expect(read(`${MONITORING}/prometheus-rule.yaml`).split('\nspec:\n')[1]).toBe(indented);
+    expect(find('PrometheusRule').spec).toEqual(parse(alerts));
   });
 
   it('the service may reach Redis, and Redis lets it', () => {
