@@ -24,7 +24,7 @@ interface Owner {
  * those who have more.
  */
 export function memoryStore(limit: number): CacheStore {
-  const count = { puts: 0, hits: 0, misses: 0, evictions: 0 };
+  const count = { puts: 0, hits: 0, misses: 0, removals: 0, evictions: 0 };
   const entries = new Map<string, Entry>();
   const owners = new Map<string, Owner>();
   let bytes = 0;
@@ -76,6 +76,12 @@ export function memoryStore(limit: number): CacheStore {
       ids.add(id);
       reserve(entry.bytes - ENTRY_BYTES);
       return joined(entry.pieces);
+    },
+    async remove(id) {
+      if (!entries.has(id)) return false;
+      remove(id);
+      count.removals++;
+      return true;
     },
     trouble: () => undefined,
     passedOver() {},

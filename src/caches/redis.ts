@@ -30,7 +30,7 @@ export interface RedisStoreOptions {
  * @param redis a connection of its own, on which commands fail rather than wait while there is no server
  */
 export function redisStore(redis: Redis, { limit, callers }: RedisStoreOptions): CacheStore {
-  const count = { puts: 0, hits: 0, misses: 0, failures: 0 };
+  const count = { puts: 0, hits: 0, misses: 0, removals: 0, failures: 0 };
   let underway = 0; // bytes
   let calls = 0;
   let isFailing = false;
@@ -105,6 +105,11 @@ export function redisStore(redis: Redis, { limit, callers }: RedisStoreOptions):
       if (found) count.hits++;
       else count.misses++;
       return found;
+    },
+    async remove(id) {
+      const removed = await call(() => reach(() => redis.unlink(KEY + id)));
+      count.removals += removed;
+      return removed > 0;
     },
     trouble,
     passedOver() {

@@ -16,6 +16,12 @@ export interface CacheStore {
    * @throws CacheUnavailable, CacheTooLarge, CacheBusy
    */
   get(id: string, reserve: Reserve): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  /**
+   * Lets go of what was put, before its time; false if it was not, or no longer, there.
+   *
+   * @throws CacheUnavailable, CacheBusy
+   */
+  remove(id: string): Promise<boolean>;
   /** Why nothing can be stored now, as far as is known without trying. */
   trouble(): string | undefined;
   /** Counts a put that was not tried, because of trouble. */
@@ -32,6 +38,7 @@ export interface CacheStats {
   readonly puts: number;
   readonly hits: number;
   readonly misses: number;
+  readonly removals: number;
   /** Puts and gets that failed because the store could not be reached in time or refused, or were not tried. */
   readonly failures: number;
   /** Gone to make room; this and the rest are undefined of a shared store, which tells them itself. */

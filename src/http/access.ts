@@ -79,7 +79,7 @@ async function allowPages(app: FastifyInstance, list: string): Promise<void> {
     // Whoever names no origin is no page, and its OPTIONS no preflight.
     origin: (origin, done) => done(null, origin === undefined ? false : origins),
     strictPreflight: false, // the plugin would answer an odd preflight with a plain text
-    methods: ['GET', 'HEAD', 'POST'],
+    methods: ['GET', 'HEAD', 'POST', 'DELETE'],
     allowedHeaders: [
       'content-type',
       'content-encoding',

@@ -32,6 +32,7 @@ import { Problem } from './problems.js';
 import { rateLimitPlugin } from './rate-limit.js';
 import { requestId } from './request-id.js';
 import { aboutRoutes } from './routes/about.js';
+import { cachesRoutes } from './routes/caches.js';
 import { computeRoutes } from './routes/compute.js';
 import { docsRoutes } from './routes/docs.js';
 import { healthRoutes } from './routes/health.js';
@@ -185,7 +186,9 @@ export async function buildApp({
   await app.register(aboutRoutes, { pool });
   await app.register(healthRoutes, { pool });
   await app.register(metricsRoutes, { metrics });
-  await app.register(computeRoutes, { pool, caches: cachesIn(caches, config, app.log) });
+  const keptCaches = cachesIn(caches, config, app.log);
+  await app.register(cachesRoutes, { caches: keptCaches });
+  await app.register(computeRoutes, { pool, caches: keptCaches });
   return app;
 }
 
@@ -201,11 +204,17 @@ function serverOptions({ REQUEST_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_TIMEOUT }: Co
   };
 }
 
+/** What stands behind the ? may be a key, and an id in the path gives its caches to whoever reads it. */
+function loggedPath(request: FastifyRequest): string {
+  const { url: route } = request.routeOptions;
+  return route?.includes(':') ? route : pathOf(request);
+}
+
 /** What is logged of every request: sizes and shapes, and of numbers at most one that was refused. */
 function logLine(request: FastifyRequest, reply: FastifyReply) {
   return {
     method: request.method,
-    url: pathOf(request), // what stands behind the ? may be a key
+    url: loggedPath(request),
     operation: operationOf(request),
     caller: request.caller,
     address: request.caller === undefined ? request.ip : undefined,

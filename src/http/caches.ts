@@ -15,6 +15,8 @@ export interface Caches {
   keep(storage: Storage, pieces: readonly Uint8Array[], caller: string): Promise<void>;
   /** @throws Problem cache-not-found, cache-unavailable; and what `reserve` does */
   find(id: string, reserve: Reserve): Promise<Uint8Array<ArrayBuffer>>;
+  /** @throws Problem cache-not-found, cache-unavailable */
+  remove(id: string): Promise<void>;
 }
 
 export function cachesIn(store: CacheStore, { CACHE_TTL }: Pick<Config, 'CACHE_TTL'>, log: FastifyBaseLogger): Caches {
@@ -62,17 +64,25 @@ export function cachesIn(store: CacheStore, { CACHE_TTL }: Pick<Config, 'CACHE_T
       return reach(store.put(cache_id, pieces, ttl, caller));
     },
     async find(id, reserve) {
-      const expiry = expiryOf(id);
-      if (expiry === undefined) throw notFound('is none that the service has given out');
-      if (expiry <= Date.now()) throw notFound(`names caches that expired at ${new Date(expiry).toISOString()}`);
-      const found = await reach(store.get(id, reserve));
+      const lost = whyLost(id);
+      const found = lost === undefined ? await reach(store.get(id, reserve)) : undefined;
       if (found) return found;
-      throw notFound('names caches that are not there: they had to make room for others, or never were');
+      const detail = `/cache_id ${lost ?? NOT_THERE}`;
+      throw new Problem('cache-not-found', detail, [{ pointer: '/cache_id', detail }]);
+    },
+    async remove(id) {
+      const lost = whyLost(id);
+      const isRemoved = lost === undefined && (await reach(store.remove(id)));
+      if (!isRemoved) throw new Problem('cache-not-found', `the cache_id in the path ${lost ?? NOT_THERE}`);
     },
   };
 }
 
-function notFound(why: string): Problem {
-  const detail = `/cache_id ${why}`;
-  return new Problem('cache-not-found', detail, [{ pointer: '/cache_id', detail }]);
+const NOT_THERE = 'names caches that are not there: they were deleted, had to make room for others, or never were';
+
+/** Why there are no caches of this id, where the id tells it. */
+function whyLost(id: string): string | undefined {
+  const expiry = expiryOf(id);
+  if (expiry === undefined) return 'is none that the service has given out';
+  return expiry <= Date.now() ? `names caches that expired at ${new Date(expiry).toISOString()}` : undefined;
 }

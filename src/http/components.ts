@@ -50,6 +50,7 @@ const problemAnswers = {
   InternalProblem: ['internal'],
   OverloadedProblem: ['overloaded'],
   UnavailableProblem: ['draining', 'overloaded'],
+  CacheStoreProblem: ['cache-unavailable', 'overloaded'],
   CachesUnavailableProblem: ['draining', 'cache-unavailable', 'overloaded'],
   DeadlineExceededProblem: ['deadline-exceeded'],
 } as const satisfies Record<string, readonly [ProblemCode, ...ProblemCode[]]>;
@@ -121,7 +122,7 @@ function headerRefs(headers: object = {}): object {
 
 /** As types are called: x-deadline-ms is XDeadlineMs. */
 function typeName(header: string): string {
-  return header.replace(/(?:^|-)(.)/g, (_, letter: string) => letter.toUpperCase());
+  return header.replace(/(?:^|[-_])(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
 /**

@@ -25,7 +25,8 @@ export const errorsPlugin = fp(
   async (app: FastifyInstance, { onRefusal }: { onRefusal: OnRefusal }) => {
     const methods = new Map<string, Set<string>>();
     app.addHook('onRoute', ({ method, url }) => {
-      methods.set(url, new Set([...(methods.get(url) ?? []), ...[method].flat()]));
+      const path = url.replace(/:\w+$/, '*');
+      methods.set(path, new Set([...(methods.get(path) ?? []), ...[method].flat()]));
     });
     app.setErrorHandler(async (error: FastifyError | Problem, request, reply) => {
       if (!(error instanceof Problem && UNREAD.includes(error.code))) await readRest(request, app.isRefusing());
@@ -181,8 +182,9 @@ type Methods = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** The methods of a path; none: there is nothing. `*` stands for the service as a whole. */
 function methodsAt(methods: Methods, path: string): string[] {
-  const urls = path === '*' ? [...methods.keys()] : [path];
-  const taken = ['GET', 'HEAD', 'POST'].filter((method) => urls.some((url) => methods.get(url)?.has(method)));
+  // The last part of a path may be an id.
+  const urls = path === '*' ? [...methods.keys()] : [path, path.replace(/[^/]+$/, '*')];
+  const taken = ['GET', 'HEAD', 'POST', 'DELETE'].filter((method) => urls.some((url) => methods.get(url)?.has(method)));
   return taken.length === 0 ? [] : [...taken, 'OPTIONS'];
 }
 

@@ -156,6 +156,7 @@ export function createMetrics({ pool, queueLimit, isReady, caches, log }: Metric
   total('unroll_cache_puts_total', 'Caches that were stored.', ofCaches('puts'));
   total('unroll_cache_hits_total', 'Stored caches that were looked for and there.', ofCaches('hits'));
   total('unroll_cache_misses_total', 'Stored caches that were looked for and not there.', ofCaches('misses'));
+  total('unroll_cache_removals_total', 'Stored caches that were deleted by those who knew them.', ofCaches('removals'));
   total('unroll_cache_failures_total', 'Calls that the store of caches failed to answer.', ofCaches('failures'));
   if (caches.stats().bytes !== undefined) {
     total('unroll_cache_evictions_total', 'Stored caches that made room for others.', ofCaches('evictions'));

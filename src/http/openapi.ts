@@ -41,7 +41,7 @@ export const openapiPlugin = fp(
         },
         servers: [HERE],
         components: { securitySchemes },
-        tags: [...new Set(operations.map(({ tag }) => tag)), serviceTag],
+        tags: [...new Set(operations.map(({ tag }) => tag)), cachesTag, serviceTag],
       },
       // When somebody asks for the document: to run the examples takes time that a start does not have.
       transformObject: (document) =>
@@ -78,6 +78,7 @@ const securitySchemes = {
 /** Keys are configured for each instance: the document, which is the same everywhere, cannot say that they are needed. */
 export const keyIfAsked: Record<string, string[]>[] = [{}, { bearer: [] }, { apiKey: [] }];
 
+export const cachesTag = { name: 'Caches', description: 'what forward operations have stored' };
 const serviceTag = { name: 'Service', description: 'the state and the measurements of the instance that answers' };
 
 const healthSchema = Type.Object(
@@ -131,6 +132,7 @@ function problemsOf({ request, answer }: Operation): ProblemAnswer[] {
 /** What the document says of a route of the service itself, which answers without a worker. */
 export function serviceSchema({
   problems = [],
+  tag = serviceTag,
   content,
   answer,
   ...said
@@ -139,16 +141,24 @@ export function serviceSchema({
   readonly summary: string;
   readonly description: string;
   readonly security: typeof keyIfAsked;
+  readonly tag?: { readonly name: string };
   /** What the answer is. */
   readonly answer: string;
-  readonly content: Readonly<Record<string, { schema: TSchema }>>;
+  /** Absent: the answer has no body. */
+  readonly content?: Readonly<Record<string, { schema: TSchema }>>;
   /** Beside the errors that any request can get. */
   readonly problems?: readonly ProblemAnswer[];
 }): FastifySchema {
   return {
     ...said,
-    tags: [serviceTag.name],
-    response: { 200: { description: answer, headers: answerHeaders, content } },
+    tags: [tag.name],
+    response: {
+      [content ? 200 : 204]: {
+        description: answer,
+        headers: answerHeaders,
+        ...(content ? { content } : { type: 'null' }),
+      },
+    },
     'x-problems': [
       'MalformedProblem',
       'RequestTimeoutProblem',

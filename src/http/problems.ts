@@ -72,7 +72,7 @@ export const problemKinds: Readonly<Record<ProblemCode, Kind>> = {
     status: 404,
     title: 'There are no such stored caches',
     meaning:
-      'The caches of this cache_id have expired, had to make room for others, or never were; the detail says whether they expired. Run the forward operation again, or give the backward operation its inputs.',
+      'The caches of this cache_id have expired, were deleted, had to make room for others, or never were; the detail says whether they expired. Run the forward operation again, or give the backward operation its inputs.',
     operation: true,
   },
   'method-not-allowed': {

@@ -20,7 +20,10 @@ describe('caches in memory', () => {
       structuredClone(got?.buffer, { transfer: [got?.buffer as ArrayBuffer] }); // as a worker takes it
     }
     expect(await store.get('b', ignored)).toBeUndefined();
-    expect(store.stats()).toEqual({ puts: 1, hits: 2, misses: 1, failures: 0, evictions: 0, entries: 1, bytes: 1029 });
+    expect(store.stats()).toEqual({
+      ...{ puts: 1, hits: 2, misses: 1, removals: 0, failures: 0, evictions: 0 },
+      ...{ entries: 1, bytes: 1029 },
+    });
   });
 
   it('are not copied where there is no memory for them: the size is told first', async () => {
@@ -63,6 +66,22 @@ describe('caches in memory', () => {
     const own = roomFor(10);
     for (let i = 0; i < 10; i++) await own.put(`${i}`, [bytes(1024)], LONG, 'alone');
     expect(own.stats().entries).toBe(10);
+  });
+
+  it('that are removed give back their bytes, to all that count them, and stay whole for whoever has asked before', async () => {
+    const store = roomFor(3);
+    for (const id of ['a', 'b', 'c']) await store.put(id, [bytes(500), bytes(524)], LONG, id === 'c' ? 'you' : 'me');
+    const asked = store.get('a', ignored);
+    expect(await store.remove('a')).toBe(true);
+    expect(await asked).toHaveLength(1024);
+    expect(await store.remove('a')).toBe(false);
+    expect(await store.remove('never')).toBe(false);
+    expect(store.stats()).toMatchObject({ removals: 1, evictions: 0, entries: 2, bytes: 2 * 2048 });
+    await store.put('d', [bytes(1024)], LONG, 'you'); // in the room of a
+    expect(store.stats()).toMatchObject({ evictions: 0, entries: 3 });
+    await store.put('e', [bytes(1024)], LONG, 'new');
+    expect(await store.get('c', ignored)).toBeUndefined(); // you had most
+    expect(await store.get('b', ignored)).toBeDefined();
   });
 
   it('never take more than the limit, whatever is put', async () => {

@@ -72,6 +72,20 @@ describe('caches in Redis', () => {
     client.disconnect();
   });
 
+  it('are removed for all instances, whatever they consist of', async () => {
+    const [one, other] = [storeAt(redis.url).store, storeAt(redis.url).store];
+    await Promise.all([one, other].map(isThere));
+    for (const length of [1, 9 * MB]) {
+      const id = idOf();
+      await one.put(id, [new Uint8Array(length)], LONG, 'me');
+      expect(await other.remove(id)).toBe(true);
+      expect(await one.get(id, ignored)).toBeUndefined();
+      expect(await one.remove(id)).toBe(false);
+    }
+    expect(one.stats().removals).toBe(0);
+    expect(other.stats().removals).toBe(2);
+  });
+
   it('over the limit are refused, both amounts named', async () => {
     const { store } = storeAt(redis.url, 1000);
     await isThere(store);

@@ -368,7 +368,7 @@ describe('pages of other origins', () => {
     expect(asked.headers.get('access-control-allow-headers')).toBe(
       'content-type, content-encoding, authorization, x-api-key, x-request-id, x-deadline-ms, traceparent, tracestate',
     );
-    expect(asked.headers.get('access-control-allow-methods')).toBe('GET, HEAD, POST');
+    expect(asked.headers.get('access-control-allow-methods')).toBe('GET, HEAD, POST, DELETE');
     expect(asked.headers.get('access-control-allow-credentials')).toBeNull();
     const answer = await post(url, { origin: 'https://page.example' });
     expect(answer.headers.get('access-control-expose-headers')).toBe(

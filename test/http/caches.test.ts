@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { pino } from 'pino';
@@ -121,7 +122,10 @@ describe('stored caches in memory', () => {
     ['', 'is none that the service has given out'],
     ['abc', 'is none that the service has given out'],
     ['../../etc', 'is none that the service has given out'],
-    [cacheId(Date.now() + 1e6), 'names caches that are not there: they had to make room for others, or never were'],
+    [
+      cacheId(Date.now() + 1e6),
+      'names caches that are not there: they were deleted, had to make room for others, or never were',
+    ],
     [cacheId(Date.UTC(2020, 0, 1)), 'names caches that expired at 2020-01-01T00:00:00.000Z'],
   ])('that %j names are not found', async (id, why) => {
     const { status, json } = await back(service.url, 'rnn', id);
@@ -218,6 +222,120 @@ describe('stored caches that are too many', () => {
   });
 });
 
+/** Status and problem, if there is one. */
+async function remove(url: string, id: string, more: RequestInit = {}): Promise<{ status: number; json: JsonObject }> {
+  const answer = await fetch(`${url}/v1/caches/${id}`, { method: 'DELETE', ...more });
+  const text = await answer.text();
+  return { status: answer.status, json: text === '' ? {} : JSON.parse(text) };
+}
+
+describe('stored caches that are deleted', () => {
+  let service: Started;
+  beforeAll(async () => {
+    service = await start({ workers: 1 });
+  });
+  afterAll(() => service.stop());
+
+  it('are gone, and give back their room', async () => {
+    const [id, other] = [await stored(service.url, 'rnn'), await stored(service.url, 'lstm')];
+    const { bytes = 0, removals } = service.caches.stats();
+    expect(await remove(service.url, id)).toEqual({ status: 204, json: {} });
+    expect(service.caches.stats()).toMatchObject({ entries: 1, removals: removals + 1 });
+    expect(service.caches.stats().bytes).toBeLessThan(bytes);
+    const { status, json } = await back(service.url, 'rnn', id);
+    expect([status, json.code]).toEqual([404, 'cache-not-found']);
+    expect(json.detail).toMatch(/were deleted/);
+    expect((await back(service.url, 'lstm', other)).status).toBe(200);
+    expect((await remove(service.url, id)).status).toBe(404);
+    expect((await remove(service.url, other)).status).toBe(204);
+    expect(service.caches.stats()).toMatchObject({ entries: 0, bytes: 0 });
+  });
+
+  it('push out no others, as those of a training that deletes none do', async () => {
+    const evictions = async (deletes: boolean) => {
+      const caches = memoryStore(8 * 1024);
+      const training = await start({ caches, workers: 1 });
+      for (let step = 0; step < 20; step++) {
+        const id = await stored(training.url, 'rnn');
+        expect((await back(training.url, 'rnn', id)).status).toBe(200);
+        if (deletes) expect((await remove(training.url, id)).status).toBe(204);
+      }
+      await training.stop();
+      return caches.stats().evictions;
+    };
+    expect(await evictions(true)).toBe(0);
+    expect(await evictions(false)).toBeGreaterThan(10);
+  });
+
+  it.each([
+    ['abc', 'is none that the service has given out'],
+    ['%2e%2e%2fetc', 'is none that the service has given out'],
+    [
+      cacheId(Date.now() + 1e6),
+      'names caches that are not there: they were deleted, had to make room for others, or never were',
+    ],
+    [cacheId(Date.UTC(2020, 0, 1)), 'names caches that expired at 2020-01-01T00:00:00.000Z'],
+  ])('but that %j does not name are not found', async (id, why) => {
+    const { status, json } = await remove(service.url, id);
+    expect(status).toBe(404);
+    expect(json).toMatchObject({ code: 'cache-not-found', detail: `the cache_id in the path ${why}`, errors: [] });
+  });
+
+  it('whatever comes with the request', async () => {
+    for (const type of ['application/json', 'application/json; charset=latin1']) {
+      const id = await stored(service.url, 'rnn');
+      const more = { headers: { 'content-type': type, 'x-deadline-ms': '' }, body: '{"a":[1' };
+      expect((await remove(service.url, `${id}?force=1`, more)).status).toBe(204);
+    }
+  });
+
+  it('by DELETE alone', async () => {
+    const id = await stored(service.url, 'rnn');
+    for (const method of ['GET', 'POST', 'PUT']) {
+      const answer = await fetch(`${service.url}/v1/caches/${id}`, { method });
+      expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'DELETE, OPTIONS']);
+    }
+    expect((await fetch(`${service.url}/v1/caches`, { method: 'DELETE' })).status).toBe(404);
+    expect((await remove(service.url, id)).status).toBe(204);
+  });
+
+  it('leave no word of their ids in the log', async () => {
+    const id = await stored(service.url, 'rnn');
+    await remove(service.url, id);
+    await remove(service.url, id);
+    const lines = JSON.stringify(service.log);
+    expect(lines).not.toContain(id);
+    expect(lines).toContain('"url":"/v1/caches/:cache_id"');
+  });
+
+  it("need a key where keys are configured, and are anybody's who has one and knows the id, as they are to use", async () => {
+    const keys = { ann: 'key of ann', bob: 'key of bob' };
+    const hash = (key: string) => createHash('sha256').update(key).digest('hex');
+    const API_KEYS = Object.entries(keys)
+      .map(([name, key]) => `${name}:${hash(key)}`)
+      .join();
+    const guarded = await start({ workers: 1, settings: { API_KEYS } });
+    const headers = (key: string) => ({ 'x-api-key': key, 'content-type': 'application/json' });
+    const ask = async (path: string, key: string, body: object) => {
+      const answer = await fetch(guarded.url + path, {
+        method: 'POST',
+        headers: headers(key),
+        body: JSON.stringify(body),
+      });
+      return { status: answer.status, json: (await answer.json()) as JsonObject };
+    };
+    const { inputs, upstream } = requestFor('rnn');
+    const { json } = await ask('/v1/rnn/forward', keys.ann, { ...inputs, caches: 'stored' });
+    const cache_id = json.cache_id as string;
+    expect((await remove(guarded.url, cache_id)).json.code).toBe('unauthorized');
+    expect((await remove(guarded.url, cache_id, { headers: { 'x-api-key': 'none' } })).json.code).toBe('unauthorized');
+    expect((await ask('/v1/rnn/backward', keys.bob, { ...upstream, cache_id })).status).toBe(200);
+    expect((await remove(guarded.url, cache_id, { headers: { 'x-api-key': keys.bob } })).status).toBe(204);
+    expect((await ask('/v1/rnn/backward', keys.ann, { ...upstream, cache_id })).json.code).toBe('cache-not-found');
+    await guarded.stop();
+  });
+});
+
 describe('stored caches that many requests name at once', () => {
   const places = ['in memory', 'in Redis'];
 
@@ -296,6 +414,17 @@ describe('stored caches in Redis', () => {
     }
   });
 
+  it('that one instance has stored, another one deletes for all', async () => {
+    const [one, other] = services.map(({ url }) => url);
+    const id = await stored(one, 'rnn');
+    expect((await back(other, 'rnn', id)).status).toBe(200);
+    expect((await remove(other, id)).status).toBe(204);
+    for (const url of [one, other]) {
+      expect((await back(url, 'rnn', id)).json.code).toBe('cache-not-found');
+      expect((await remove(url, id)).json.code).toBe('cache-not-found');
+    }
+  });
+
   it('that are large come back from the other instance, too', async () => {
     const { inputs, upstream } = requestFor('lstm', { n_x: 64, n_a: 128, n_y: 5, m: 200, T_x: 13, T_da: 4 });
     const [one, other] = services.map(({ url }) => url);
@@ -339,6 +468,9 @@ describe('stored caches in Redis', () => {
       expect(JSON.stringify(json)).not.toMatch(/127\.0\.0\.1|ECONN|redis:/);
       expect(json.detail).toBe('the store of caches cannot be reached, or refuses; everything else works');
     }
+    const removed = await remove(url, id);
+    expect([removed.status, removed.json.code]).toEqual([503, 'cache-unavailable']);
+    expect((await remove(url, 'abc')).status).toBe(404); // for that nobody needs to be asked
     expect((await post(url, 'rnnForward', inputs)).status).toBe(200);
     expect((await post(url, 'rnnBackward', { ...inputs, ...upstream })).status).toBe(200);
     expect((await fetch(`${url}/health/ready`)).status).toBe(200);

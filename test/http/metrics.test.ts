@@ -167,9 +167,9 @@ describe('GET /metrics', () => {
       await other.stop();
       return all.flatMap(({ name, value }) => (name.startsWith('unroll_cache') ? [`${name} ${value}`] : []));
     };
-    const shared = ['puts_total 1', 'hits_total 2', 'misses_total 3', 'failures_total 4'];
+    const shared = ['puts_total 1', 'hits_total 2', 'misses_total 3', 'removals_total 8', 'failures_total 4'];
     const own = [...shared, 'evictions_total 5', 'bytes 7', 'entries 6'];
-    const counts = { puts: 1, hits: 2, misses: 3, failures: 4 };
+    const counts = { puts: 1, hits: 2, misses: 3, removals: 8, failures: 4 };
     expect(await told({ ...counts, evictions: 5, entries: 6, bytes: 7 })).toEqual(
       own.map((line) => `unroll_cache_${line}`),
     );

@@ -117,6 +117,7 @@ describe('the OpenAPI document', () => {
       return Object.entries(methods).map(([method, { operationId }]) => `${method} ${path} ${operationId}`);
     });
     expect(ids.sort()).toEqual([
+      'delete /v1/caches/{cache_id} deleteCaches',
       'get /health/live live',
       'get /health/ready ready',
       'get /metrics metrics',
@@ -179,7 +180,7 @@ describe('the OpenAPI document', () => {
       contact: { name: expect.any(String) },
       license: { name: 'MIT', url: expect.stringMatching(/^https:/) },
     });
-    expect(document.tags.map(({ name }) => name)).toEqual(['RNN', 'LSTM', 'Service']);
+    expect(document.tags.map(({ name }) => name)).toEqual(['RNN', 'LSTM', 'Caches', 'Service']);
     for (const { description } of document.tags) expect(description).not.toBe('');
     for (const { get, post } of Object.values(document.paths)) expect((get ?? post)?.description).toMatch(/\.$/);
     expect(document.components.parameters.XDeadlineMs).toMatchObject({
