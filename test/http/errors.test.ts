@@ -453,7 +453,7 @@ describe('what comes to the socket in an odd way', () => {
     ['/docs', 'GET, HEAD, OPTIONS'],
     [PATH, 'POST, OPTIONS'],
     [`http://a${PATH}`, 'POST, OPTIONS'],
-    ['*', 'GET, HEAD, POST, OPTIONS'],
+    ['*', 'GET, HEAD, POST, DELETE, OPTIONS'],
   ])('OPTIONS %s is told what there is', async (path, allow) => {
     for (const more of ['', 'origin: https://page.example\r\n', 'content-length: 2\r\n']) {
       const answer = await raw(`OPTIONS ${path} HTTP/1.1\r\nhost: a\r\n${more}connection: close\r\n\r\n{}`);
