@@ -295,7 +295,9 @@ describe('stored caches that are deleted', () => {
       const answer = await fetch(`${service.url}/v1/caches/${id}`, { method });
       expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'DELETE, OPTIONS']);
     }
-    expect((await fetch(`${service.url}/v1/caches`, { method: 'DELETE' })).status).toBe(404);
+    for (const path of ['/v1/caches', '/v1/caches/', `/v1/caches/${id}/`]) {
+      expect((await fetch(service.url + path, { method: 'DELETE' })).status).toBe(404);
+    }
     expect((await remove(service.url, id)).status).toBe(204);
   });
 
