@@ -29,11 +29,8 @@ export const packPlugin = fp(
       const packing = packingFor(request.headers['accept-encoding']);
       if (packing === undefined) done(null, payload);
       else {
-        reply.removeHeader('content-length').header('content-encoding', packing);
-        // Of other bytes that mean the same.
-        const tag = String(reply.getHeader('etag') ?? '');
-        if (tag.startsWith('"')) reply.header('etag', `W/${tag}`);
-        pack(packing, payload as string | Buffer | Readable, done);
+        reply.header('content-encoding', packing);
+        pack(packing, payload as string | Buffer, done);
       }
     });
   },
@@ -45,22 +42,13 @@ const LEAST_BYTES = 1024;
 
 function isWorthIt(reply: FastifyReply, payload: unknown): boolean {
   if (!/^text\/|\/javascript|[/+](json|xml)/.test(String(reply.getHeader('content-type')))) return false;
-  if (payload instanceof Readable) return true;
   return (typeof payload === 'string' || Buffer.isBuffer(payload)) && payload.length >= LEAST_BYTES;
 }
 
 /** What is sent again and again, as the document is, is packed once. */
 const kept = new WeakMap<Buffer, { [packing in Packing]?: Buffer }>();
 
-function pack(
-  packing: Packing,
-  payload: string | Buffer | Readable,
-  done: (error: Error | null, packed: Buffer | Readable) => void,
-): void {
-  if (payload instanceof Readable) {
-    done(null, piped(payload, packing, { level: constants.Z_BEST_SPEED }));
-    return;
-  }
+function pack(packing: Packing, payload: string | Buffer, done: (error: Error | null, packed: Buffer) => void): void {
   const isKept = typeof payload !== 'string';
   const before = isKept ? kept.get(payload)?.[packing] : undefined;
   if (before) {
@@ -72,12 +60,6 @@ function pack(
     if (isKept && !error) kept.set(payload, { ...kept.get(payload), [packing]: packed });
     done(error, packed);
   });
-}
-
-function piped(source: Readable, packing: Packing, options: ZlibOptions): Readable {
-  const packer = packing === 'gzip' ? createGzip(options) : createDeflate(options);
-  // Either end takes the other one along; the reply hears of it from the packer.
-  return pipeline(source, packer, () => {});
 }
 
 /**
@@ -97,7 +79,9 @@ export const PACKING_BYTES = 384 * 1024;
 
 /** Packs the pieces of a larger one as they are taken, in zlib's threads. */
 export function packPieces(packing: Packing, pieces: Iterable<Uint8Array>): Readable {
-  return piped(Readable.from(slicesOf(pieces)), packing, NUMBERS);
+  const packer = packing === 'gzip' ? createGzip(NUMBERS) : createDeflate(NUMBERS);
+  // Either end takes the other one along; the reply hears of it from the packer.
+  return pipeline(Readable.from(slicesOf(pieces)), packer, () => {});
 }
 
 const SLICE_BYTES = 64 * 1024;
