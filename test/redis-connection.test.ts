@@ -1,8 +1,11 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { pipeline } from 'node:stream';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { connectRedis } from '../src/redis-connection.js';
-import { type RedisServer, startRedis } from './redis.js';
+import { hasRedis, type RedisServer, startRedis } from './redis.js';
 
 /** Generous: the machine may be busy. */
 const PATIENT = { timeout: 30_000, interval: 50 };
@@ -44,7 +47,7 @@ const isRefused = ({ attempts }: { attempts(): number }) =>
 
 const lost = (reason: string) => ({ msg: 'redis is lost; connecting again until it is back', reason });
 
-describe('a server that refuses the database', () => {
+describe.skipIf(!hasRedis)('a server that refuses the database', () => {
   it('which it does not have, counts as lost: tried again and again, logged once, and nothing is in another one', async () => {
     const server = await serverWith('--databases', '1');
     const connection = connected(`${server.url}/99`);
@@ -80,7 +83,7 @@ describe('a server that refuses the database', () => {
   });
 });
 
-it('a server that refuses the password counts as lost until it takes it', async () => {
+it.skipIf(!hasRedis)('a server that refuses the password counts as lost until it takes it', async () => {
   const server = await serverWith();
   const owner = administrator(server);
   await owner.call('ACL', 'SETUSER', 'app', 'on', '>old', '~*', '+@all');
@@ -96,4 +99,28 @@ it('a server that refuses the password counts as lost until it takes it', async 
 it('a name with several addresses and no server has a reason in the log, too', async () => {
   const { log } = connected('redis://localhost:1');
   await vi.waitFor(() => expect(log).toMatchObject([lost(expect.stringContaining('ECONNREFUSED'))]), PATIENT);
+});
+
+describe.skipIf(!hasRedis)('after a failover', () => {
+  it('what is at the address now is written to: the old primary, which is a replica, is left', async () => {
+    const [old, next] = [await serverWith(), await serverWith()];
+    let primary = old;
+    const address = createServer((socket) => {
+      const behind = connect(primary.port, '127.0.0.1');
+      pipeline(socket, behind, socket, () => {});
+    });
+    address.listen(0, '127.0.0.1');
+    toStop.push(() => address.close());
+    await once(address, 'listening');
+    const { port } = address.address() as AddressInfo;
+    const connection = connected(`redis://127.0.0.1:${port}`);
+    await isReady(connection);
+    await connection.redis.set('a', '1');
+
+    await administrator(old).replicaof('127.0.0.1', next.port);
+    primary = next;
+    await expect(connection.redis.set('b', '2')).rejects.toThrow('READONLY');
+    await vi.waitFor(() => connection.redis.set('b', '2'), PATIENT);
+    expect(await administrator(next).get('b')).toBe('2');
+  });
 });

@@ -1,7 +1,11 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Where there is none, what needs it is left out; never in CI. */
+export const hasRedis = process.env.CI === 'true' || spawnSync('redis-server', ['--version']).status === 0;
+if (!hasRedis) console.info('redis-server is not installed: what needs it is not tested');
 
 /** A Redis server in a process of its own. */
 export interface RedisServer {

@@ -8,7 +8,7 @@ import { cacheId } from '../../src/caches/id.js';
 import { redisStore } from '../../src/caches/redis.js';
 import { CacheBusy, type CacheStore, CacheTooLarge, CacheUnavailable } from '../../src/caches/store.js';
 import { connectRedis } from '../../src/redis-connection.js';
-import { freePort, type RedisServer, startRedis } from '../redis.js';
+import { freePort, hasRedis, type RedisServer, startRedis } from '../redis.js';
 
 const LONG = 600_000;
 const MB = 2 ** 20;
@@ -36,11 +36,11 @@ const isThere = (store: CacheStore) => vi.waitFor(() => store.get('none', ignore
 
 let redis: RedisServer;
 beforeAll(async () => {
-  redis = await startRedis();
+  if (hasRedis) redis = await startRedis();
 });
-afterAll(() => redis.stop());
+afterAll(() => redis?.stop());
 
-describe('caches in Redis', () => {
+describe.skipIf(!hasRedis)('caches in Redis', () => {
   it('come back as they were put, from any instance: small ones, large ones, and those in many pieces', async () => {
     const [one, other] = [storeAt(redis.url).store, storeAt(redis.url).store];
     await Promise.all([one, other].map(isThere));
@@ -191,7 +191,7 @@ describe('caches in Redis', () => {
   });
 });
 
-describe('a Redis that is not there', () => {
+describe.skipIf(!hasRedis)('a Redis that is not there', () => {
   it('fails at once, keeps nothing waiting, and is used when it comes', async () => {
     const port = await freePort();
     const { store, log } = storeAt(`redis://:not-shown@127.0.0.1:${port}`);
@@ -236,7 +236,7 @@ describe('a Redis that is not there', () => {
   });
 });
 
-describe('a Redis that stalls', () => {
+describe.skipIf(!hasRedis)('a Redis that stalls', () => {
   /** Passes everything on to the server until it is told to stop, and back after a delay. */
   async function stallingProxy(port: number) {
     let stalls = false;

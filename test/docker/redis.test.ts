@@ -7,12 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { freePort } from '../balancer.js';
+import { hasRedis } from '../redis.js';
 import { type Service, startService } from '../service.js';
 import { numbersFrom, operationCalled, tensorsFor } from '../values.js';
 import { read } from './files.js';
-
-const isHere = process.env.CI === 'true' || spawnSync('redis-server', ['--version']).status === 0;
-if (!isHere) console.info('redis-server is not installed: its password is not tested');
 
 const { redis } = parse(read('docker/compose.yaml').replaceAll('$$', '$')).services;
 const [{ spec }] = parseAllDocuments(read('docker/kubernetes/redis.yaml')).map((document) => document.toJS());
@@ -32,7 +30,7 @@ it('the user may do what the README says, and answer the health check', () => {
   for (const { program } of starts) expect(program[2]).toContain(`>\${REDISCLI_AUTH:?} ${rights} +ping\n`);
 });
 
-describe.runIf(isHere).each(starts)('Redis as $where starts it', ({ program, parameters, probe }) => {
+describe.runIf(hasRedis).each(starts)('Redis as $where starts it', ({ program, parameters, probe }) => {
   const folder = mkdtempSync(join(tmpdir(), 'unroll-redis-'));
   let port: number;
   let child: ChildProcess;

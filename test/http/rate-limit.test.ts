@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { PROBLEM_TYPE } from '../../src/http/problems.js';
-import { type RedisServer, startRedis } from '../redis.js';
+import { hasRedis, type RedisServer, startRedis } from '../redis.js';
 import { type Limits, type Started, start } from './start.js';
 
 const PATH = '/v1/rnn/forward';
@@ -144,7 +144,7 @@ describe('the address that a trusted proxy tells', () => {
   });
 });
 
-describe('a limit of several instances', { timeout: 120_000 }, () => {
+describe.skipIf(!hasRedis)('a limit of several instances', { timeout: 120_000 }, () => {
   async function server(port?: number): Promise<RedisServer> {
     const redis = await startRedis(port);
     toStop.push(() => redis.stop());
@@ -242,7 +242,7 @@ describe('a limit of several instances', { timeout: 120_000 }, () => {
   });
 });
 
-it('a client that leaves while Redis counts its request leaves nothing behind', async () => {
+it.skipIf(!hasRedis)('a client that leaves while Redis counts its request leaves nothing behind', async () => {
   const server = await startRedis();
   toStop.push(() => server.stop());
   const redis = new Redis(server.url);
