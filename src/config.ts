@@ -140,7 +140,7 @@ export const configSchema = Type.Object({
   CACHE_URL: Type.String({
     default: '',
     description:
-      'Redis or Valkey (`redis://:password@host:6379/0`, or `rediss://…` for TLS) that keeps the stored caches for all instances; empty: each instance keeps its own.',
+      'Redis or Valkey (`redis://:password@host:6379/0`, or `rediss://…` for TLS, with `NODE_EXTRA_CA_CERTS` for an authority of your own) that keeps the stored caches for all instances; empty: each instance keeps its own.',
   }),
   KERNELS: Type.Enum([...CHOICES], {
     type: 'string',
