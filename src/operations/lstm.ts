@@ -225,7 +225,7 @@ export const lstmBackwardOperation = operation({
         'n_a m T_da<=T_x',
         'gradient of the loss by each hidden state; T_da ≤ T_x, and the sequence ends there',
       ),
-      dc: optional(tensor('n_a m T_da', 'gradient of the loss by each memory state; absent: zero')),
+      dc: optional(tensor('n_a m T_da', 'gradient of the loss by each memory state, of the shape of da; absent: zero')),
       bptt_steps,
       dtype,
     },

@@ -197,8 +197,8 @@ function checkPresence(signature: GroupMember, given: ReadonlySet<string>, point
   if (signature.either.length === 0) return;
   const started = signature.either.filter(({ need, may = [] }) => [...need, ...may].some((name) => given.has(name)));
   if (started.length === 0) {
-    const ways = signature.either.map(({ need }) => need.join(', ')).join('; or ');
-    faults.add(pointer, `no way to give the forward pass is taken: ${ways}`);
+    const ways = signature.either.map(({ need }) => listed(need)).join(', or ');
+    faults.add(pointer, `the forward pass is missing: ${pointer || 'the body'} must have either ${ways}`);
   } else if (started.length > 1) {
     const [first, second] = started.map(
       ({ need, may = [] }) => [...need, ...may].find((name) => given.has(name)) ?? '',
@@ -341,6 +341,11 @@ function readNumbers(checked: Scanner, start: number, shape: number[], { dtype, 
     pause(scanner);
   }
   return { shape, strides: rowMajor(shape), data };
+}
+
+/** x, a0 and parameters */
+function listed(names: readonly string[]): string {
+  return names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${names.at(-1)}` : names.join();
 }
 
 function elementsText(count: number): string {

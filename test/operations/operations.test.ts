@@ -373,8 +373,38 @@ describe.each(['rnn', 'lstm'])('%s over a sequence, on any build, in any type,',
       faults: [{ pointer: '/x', detail: '/x cannot be given together with /caches: one of them is enough' }],
     });
     expect(refusal(`${net}Backward`, { da: fromInputs.da }).faults).toEqual([
-      { pointer: '', detail: 'no way to give the forward pass is taken: caches; or cache_id; or x, a0, parameters' },
+      {
+        pointer: '',
+        detail: 'the forward pass is missing: the body must have either caches, or cache_id, or x, a0 and parameters',
+      },
     ]);
+    // null is absent, and what is one of the options no way.
+    const nulls = { caches: null, cache_id: null, x: null, a0: null, parameters: null, bptt_steps: 2 };
+    expect(refusal(`${net}Backward`, { da: fromInputs.da, ...nulls }).faults).toHaveLength(1);
+    expect(refusal(`${net}Backward`, { da: fromInputs.da, x: fromInputs.x }).faults).toMatchObject([
+      { pointer: '/a0', detail: expect.stringMatching(/^\/a0 is missing/) },
+      { pointer: '/parameters', detail: expect.stringMatching(/^\/parameters is missing/) },
+    ]);
+  });
+
+  it.runIf(lstm)('takes dc with as many time steps as da, fewer than x or not, and no others', () => {
+    const dims = { n_x: 2, n_a: 2, n_y: 2, m: 1, T_x: 4, T_da: 3 };
+    const choices = { prediction: false, way: 1, extras: true };
+    const request = tensorsFor(sequence('Backward').request, dims, numbersFrom(1), choices);
+    const gradients = askJsonOn('lstmBackward', request).gradients as JsonObject;
+    expect(shapeOf(gradients.dx)).toEqual([2, 1, 3]);
+    for (const T_dc of [2, 4]) {
+      const { dc } = tensorsFor(sequence('Backward').request, { ...dims, T_da: T_dc }, numbersFrom(1), choices);
+      expect(refusal('lstmBackward', { ...request, dc })).toEqual({
+        code: 'shape-mismatch',
+        faults: [
+          {
+            pointer: '/dc',
+            detail: `/dc has shape (2, 1, ${T_dc}), but (n_a, m, T_da) is (2, 1, 3): T_da = 3 from /da`,
+          },
+        ],
+      });
+    }
   });
 
   it('refuses stored caches of another kind, of another type, and of other letters', () => {
