@@ -48,8 +48,9 @@ function validator(schema: object): ValidateFunction {
 
 /** An answer of an operation; most errors are referred to. */
 function answerOf(spoken: Spoken | undefined, status: number): Answer {
-  const answer = spoken?.responses[status] ?? { content: {} };
-  return '$ref' in answer ? (document.components.responses[answer.$ref.split('/').at(-1) as string] as Answer) : answer;
+  const { $ref, ...answer } = (spoken?.responses[status] ?? {}) as Partial<Answer> & { $ref?: string };
+  if ($ref !== undefined) return document.components.responses[$ref.split('/').at(-1) as string] as Answer;
+  return { content: {}, ...answer };
 }
 
 /** The codes that an operation says it can answer with. */
