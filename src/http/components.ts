@@ -33,6 +33,9 @@ export const limitHeaders = {
 
 const keyHeader = { 'www-authenticate': { ...text, description: 'how to send a key: Bearer' } };
 const retryHeader = { 'retry-after': { ...whole, description: 'seconds to wait before trying again' } };
+const codingHeader = {
+  'accept-encoding': { ...text, description: 'the codings that are taken, where the body came in another one' },
+};
 
 /** The error answers of all routes: of each one status, and the codes that can come with it. */
 const problemAnswers = {
@@ -93,7 +96,7 @@ export function finished(document: Document): Document {
     }
     addExamples(spoken);
   }
-  const headers = Object.entries({ ...answerHeaders, ...limitHeaders, ...keyHeader, ...retryHeader });
+  const headers = Object.entries({ ...answerHeaders, ...limitHeaders, ...keyHeader, ...codingHeader, ...retryHeader });
   return {
     ...document,
     components: {
@@ -154,6 +157,7 @@ function problemResponse(codes: readonly ProblemCode[]): object {
       'x-request-id': answerHeaders['x-request-id'],
       ...(codes.includes('rate-limited') && limitHeaders),
       ...(codes.includes('unauthorized') && keyHeader),
+      ...(codes.includes('unsupported-media-type') && codingHeader),
       ...(codes.some((code) => problemKinds[code].retryAfter !== undefined) && retryHeader),
     }),
     content: {

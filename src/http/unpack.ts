@@ -7,6 +7,9 @@ export type Packing = 'gzip' | 'deflate';
 /** Bytes that unpacking takes beside what comes out: the window of zlib, and what it unpacks at a time. */
 export const UNPACKING_BYTES = 128 * 1024;
 const CHUNK_BYTES = 64 * 1024;
+/** So many of a small body, which come out of Node's pool: memory of its own for each would double what a tiny body costs. */
+const SMALL_CHUNK_BYTES = 2048;
+const SMALL_BODY_BYTES = 4096;
 
 /**
  * How a body is packed; undefined: not at all.
@@ -67,7 +70,7 @@ export function unpack(
       );
       return;
     }
-    unpacker ??= unpackerFor(packing, chunk[0])
+    unpacker ??= unpackerFor(packing, chunk[0], Number(payload.headers['content-length']))
       .on('data', take)
       .once('error', ({ message }) => broken(message))
       .once('end', () => {
@@ -91,8 +94,8 @@ export function unpack(
 }
 
 /** Under the name of deflate come both the format of zlib, whose first byte names its method in four bits, and bare data. */
-function unpackerFor(packing: Packing, first: number) {
-  const options = { chunkSize: CHUNK_BYTES };
+function unpackerFor(packing: Packing, first: number, announced: number) {
+  const options = { chunkSize: announced <= SMALL_BODY_BYTES ? SMALL_CHUNK_BYTES : CHUNK_BYTES };
   if (packing === 'gzip') return createGunzip(options);
   return (first & 0x0f) === 8 ? createInflate(options) : createInflateRaw(options);
 }
