@@ -23,8 +23,8 @@ declare module 'fastify' {
 export const openapiPlugin = fp(
   async (app: FastifyInstance) => {
     const schemas = new Map<string, TSchema>();
-    for (const { answer } of operations) groupSchema(answer, schemas, false);
-    for (const { request } of operations) groupSchema(request, schemas, true);
+    for (const { answer } of operations) groupSchema(answer, schemas, 'answer');
+    for (const { request } of operations) groupSchema(request, schemas, 'request');
     for (const schema of schemas.values()) app.addSchema(schema);
     for (const schema of [...problemSchemas, healthSchema]) app.addSchema(schema);
 

@@ -6,36 +6,39 @@ export function ref(name: string): TSchema {
   return Type.Unsafe({ $ref: `${name}#` });
 }
 
+/** Where a group is: a part of an answer can be part of a request, too, as the caches and the parameters in them are. */
+type Place = 'request' | 'answer' | 'part of an answer';
+
 /**
  * The schema of a group, named; groups and choices inside it are referred to. Collects every one it meets into `found`.
  *
- * @param isStrict it refuses members that it does not know, as requests do. Answers may get further ones, which must not
- *   break the clients that exist.
+ * Requests refuse members that they do not know. Answers may get further ones, which must not break the clients that exist.
  */
-export function groupSchema(group: GroupMember, found: Map<string, TSchema>, isStrict: boolean): TSchema {
+export function groupSchema(group: GroupMember, found: Map<string, TSchema>, place: Place): TSchema {
   const known = found.get(group.name);
   if (known) return known;
   const properties = Object.fromEntries(
     Object.entries(group.members).map(([name, member]) => {
-      const schema = memberSchema(member, found, isStrict);
+      const schema = memberSchema(member, found, place);
       return [name, member.optional ? Type.Optional(schema) : schema];
     }),
   );
   const schema = Type.Object(properties, {
     $id: group.name,
     description: group.description,
-    ...(isStrict && { additionalProperties: false }),
+    ...(place === 'request' && { additionalProperties: false }),
   });
   found.set(group.name, schema);
   return schema;
 }
 
-function memberSchema(member: Member, found: Map<string, TSchema>, isStrict: boolean): TSchema {
+function memberSchema(member: Member, found: Map<string, TSchema>, place: Place): TSchema {
   switch (member.kind) {
     case 'tensor':
-      return tensorSchema(member);
+      // OpenAPI Generator's Java clients send [] for a list that is not set, unless it may be null.
+      return { ...tensorSchema(member), ...(member.optional && place !== 'answer' && { nullable: true }) };
     case 'group':
-      groupSchema(member, found, isStrict);
+      groupSchema(member, found, place === 'answer' ? 'part of an answer' : place);
       return ref(member.name);
     case 'choice': {
       // Without a default, which makes an optional member required in some generated clients.

@@ -8,6 +8,11 @@ import { clients } from './clients.js';
 import { here, isCommand, PATH, root } from './path.js';
 
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
+const manifests = ['typescript/package.json', 'go/go.mod', 'python/requirements.in']
+  .map((file) => readFileSync(join(here, file), 'utf8'))
+  .join('\n');
+/** In the README's commands: a package of npm or PyPI, or a command of a Go module, with its version. */
+const PINNED = /([\w@/.-]+?)(?:\/cmd\/\S+?)?(?:@v?|==)(\d+\.\d+\.\d+)/g;
 
 let service: Service;
 let withoutStore: Service;
@@ -53,7 +58,10 @@ describe.each(clients)('$name', ({ name, folder, program, needs, generate, compi
     expect(section).toContain(generate);
     const source = unindented(readFileSync(join(home, program), 'utf8'));
     const snippet = /```(?!sh)\w+\n([\s\S]+?)\n```/.exec(section)?.[1] ?? 'a snippet';
-    for (const paragraph of snippet.split('\n\n')) expect(source).toContain(unindented(paragraph));
+    for (const paragraph of snippet.split(/\n{2,}/)) expect(source).toContain(unindented(paragraph));
+    for (const [, generator, version] of section.matchAll(PINNED)) {
+      expect(manifests).toMatch(new RegExp(`^\\W*${generator}\\W+v?${version}\\b`, 'm'));
+    }
   });
 });
 

@@ -22,6 +22,12 @@ const typescript = {
   run: 'node build/program.js',
 };
 
+const python = {
+  program: 'program.py',
+  needs: ['python/.venv/bin/openapi-python-client'],
+  compile: 'python -m compileall -q unroll',
+};
+
 export const clients: readonly Client[] = [
   {
     ...typescript,
@@ -52,5 +58,31 @@ export const clients: readonly Client[] = [
     generate: 'oapi-codegen -generate types,client -package unroll -o ./unroll/unroll.go openapi/openapi.json',
     compile: 'go build -buildvcs=false -o build/program .',
     run: 'build/program',
+  },
+  {
+    ...python,
+    name: 'Python: OpenAPI Generator',
+    folder: 'python/openapi-generator',
+    needs: [...python.needs, 'java'],
+    generate: 'openapi-generator-cli generate -g python --package-name unroll -i openapi/openapi.json -o ./unroll',
+    run: 'PYTHONPATH=unroll python program.py',
+  },
+  {
+    ...python,
+    name: 'Python: openapi-python-client',
+    folder: 'python/openapi-python-client',
+    generate:
+      'openapi-python-client generate --meta none --overwrite --path openapi/openapi.json --output-path ./unroll',
+    run: 'python program.py',
+  },
+  {
+    name: 'Java: OpenAPI Generator',
+    folder: 'java',
+    program: 'Program.java',
+    needs: ['javac', 'java/lib', 'python/.venv/bin/openapi-generator-cli'],
+    generate:
+      'openapi-generator-cli generate -g java --library native --invoker-package unroll --api-package unroll --model-package unroll -i openapi/openapi.json -o ./unroll',
+    compile: "javac -d build -cp 'lib/*' $(find unroll/src/main -name '*.java') Program.java",
+    run: "java -cp 'build:lib/*' Program",
   },
 ];

@@ -4,24 +4,33 @@ import { here, isCommand } from './path.js';
 
 /** What each language needs, beside what is on the machine, to generate and compile clients: pinned in its folder. */
 const LANGUAGES = [
-  { folder: 'typescript', tools: ['npm'], commands: ['npm ci --ignore-scripts'] },
+  { folder: 'typescript', tools: ['npm'], command: 'npm ci --ignore-scripts' },
   {
     folder: 'go',
     tools: ['go'],
-    commands: ['GOBIN="$PWD/bin" go install tool', 'go build github.com/oapi-codegen/runtime'],
+    command: 'GOBIN="$PWD/bin" go install tool && go build github.com/oapi-codegen/runtime',
+  },
+  {
+    folder: 'python',
+    tools: ['python3'],
+    command:
+      'python3 -m venv .venv && .venv/bin/pip install --quiet --require-hashes --only-binary :all: -r requirements.txt',
+  },
+  {
+    folder: 'java',
+    tools: ['mvn', 'javac', 'sha256sum'],
+    command: 'mvn --quiet --batch-mode --strict-checksums initialize && sha256sum --quiet --strict --check jars.sha256',
   },
 ];
 
 // npm run clients: fetches from the registries of the languages that this machine has.
-for (const { folder, tools, commands } of LANGUAGES) {
+for (const { folder, tools, command } of LANGUAGES) {
   const missing = tools.filter((tool) => !isCommand(tool));
   if (missing.length > 0) {
     console.error(`${folder}: ${missing.join(', ')} is not installed`);
     if (process.env.CI === 'true') process.exitCode = 1;
     continue;
   }
-  for (const command of commands) {
-    const { status } = spawnSync(command, { shell: true, cwd: join(here, folder), stdio: 'inherit' });
-    if (status !== 0) process.exit(1);
-  }
+  const { status } = spawnSync(command, { shell: true, cwd: join(here, folder), stdio: 'inherit' });
+  if (status !== 0) process.exitCode = 1;
 }

@@ -10,6 +10,7 @@ export const PATH = [
   join(root, 'node_modules/.bin'),
   join(here, 'typescript/node_modules/.bin'),
   join(here, 'go/bin'),
+  join(here, 'python/.venv/bin'),
   ...(process.env.PATH ?? '').split(delimiter),
 ];
 
