@@ -136,6 +136,10 @@ export function refuseBadPath(
 ): void {
   reply.headers({ 'x-request-id': request.id, 'server-timing': 'total;dur=0', ...SECURITY_HEADERS });
   sendError(error, request, reply);
+  request.log.info(
+    { address: request.ip, status: reply.statusCode, code: reply.problem, ...reply.refusal },
+    'request refused',
+  );
   if (reply.problem) onRefusal(reply.problem);
 }
 

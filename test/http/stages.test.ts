@@ -177,6 +177,16 @@ describe('a line of the log', () => {
     expect(errors.map(({ pointer }) => pointer)).toEqual(expect.arrayContaining(pointers));
   });
 
+  it('of a path that cannot be read has the same', async () => {
+    await started();
+    await fetch(`${service.url}/%ZZ?key=secret`, { headers: { 'x-request-id': 'unread' } });
+    expect(await lineOf('unread')).toMatchObject({
+      ...{ status: 400, code: 'invalid-http', address: '127.0.0.1' },
+      detail: 'the path is not a valid URL path',
+    });
+    expect(JSON.stringify(service.log)).not.toContain('secret');
+  });
+
   it('is short, whatever was sent', async () => {
     await started();
     const members = Array.from({ length: 300 }, (_, i) => `"${'y'.repeat(1000)}${i}":1`).join();
