@@ -157,6 +157,19 @@ describe.each(['float64', 'float32'] as const)('numbers of a time-major tensor i
   });
 });
 
+it.each([
+  ['short numbers', '1'],
+  ['white space', `1${' '.repeat(1000)}`],
+  ['numbers that are hard to round', `1.${'0'.repeat(15)}1110223024625156540423631668090820312${'5'.repeat(700)}`],
+])('a tensor of %s can be given up at every 64 KiB of text while it is read', (_, number) => {
+  const checkpoint = vi.fn();
+  const codec = loadJsonCodec(checkpoint);
+  const text = Buffer.from(`[${Array(Math.ceil(2 ** 21 / number.length)).fill(number)}]`);
+  codec.open(text, 'float64');
+  expect(codec.readTensor(0)?.end).toBe(text.length);
+  expect(checkpoint.mock.calls.length).toBeGreaterThanOrEqual(Math.floor(text.length / 2 ** 16) - 1);
+});
+
 it.each([[[1, 1_000_000]], [[1, 1000, 1000]], [[1000, 1000]], [[1_000_000, 1]]])(
   'a tensor of %j can be given up every few milliseconds while it is written',
   (shape) => {
