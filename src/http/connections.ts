@@ -13,49 +13,66 @@ export interface ConnectionsOptions {
   readonly onRefusal: OnRefusal;
 }
 
-/** So many connections there may be at once, in all and from one address. Whoever comes beyond them is told so, and the connection closes. */
+/** How long a connection is left alone for which there is not even an answer: whoever tries again at once tries again later. */
+const SILENCE_MS = 1000;
+
+/**
+ * So many connections there may be at once, in all and from one address. Whoever comes beyond them is told so, and the
+ * connection closes. Connections take turns by their addresses, as requests do.
+ */
 export const connectionsPlugin = fp(
   async (app: FastifyInstance, { config, proxies, turns, onRefusal }: ConnectionsOptions) => {
     const isProxy = membershipOf(proxies);
+    /** Of each address. */
     const counts = new Map<string, number>();
-    let open = 0;
+    let taken = 0;
+    let refused = 0;
 
-    app.server.on('connection', (socket: Socket) => {
-      const { remoteAddress: address = '' } = socket;
-      const count = (counts.get(address) ?? 0) + 1;
-      counts.set(address, count);
-      open++;
+    function take(socket: Socket, address: string): void {
+      counts.set(address, (counts.get(address) ?? 0) + 1);
+      taken++;
       socket.once('close', () => {
-        open--;
+        taken--;
         const left = (counts.get(address) ?? 1) - 1;
         if (left === 0) counts.delete(address);
         else counts.set(address, left);
       });
-      // More still, and the answers to those that are refused would be too many as well.
-      if (open > 2 * config.CONNECTION_LIMIT) {
-        socket.destroy();
+      inTurn(socket, address, () => {});
+    }
+
+    /** There are as many of these as of those that are taken, at most. */
+    function refuse(socket: Socket, address: string, code: string): void {
+      if (refused >= config.CONNECTION_LIMIT) {
+        socket.pause();
+        setTimeout(() => socket.destroy(), SILENCE_MS).unref();
         return;
       }
-      const refusal =
-        open > config.CONNECTION_LIMIT
-          ? 'TOO_MANY_CONNECTIONS'
-          : count > config.ADDRESS_LIMIT && !isProxy(address)
-            ? 'TOO_MANY_CONNECTIONS_OF_ADDRESS'
-            : undefined;
+      refused++;
+      socket.once('close', () => refused--);
+      inTurn(socket, address, () => refuseOnSocket(code, socket, app.log, onRefusal));
+    }
+
+    /** Until it is its turn nothing is read of it. */
+    function inTurn(socket: Socket, address: string, begin: () => void): void {
       let isPaused = false;
-      const isBegun = turns.take(`connections of ${address}`, () => {
-        if (refusal) refuseOnSocket(refusal, socket, app.log, onRefusal);
-        else if (isPaused) socket.resume();
+      isPaused = !turns.take(`connections of ${address}`, () => {
+        if (isPaused) socket.resume();
+        begin();
       });
-      if (isBegun) return;
-      isPaused = true;
-      socket.pause();
+      if (isPaused) socket.pause();
+    }
+
+    app.server.on('connection', (socket: Socket) => {
+      const { remoteAddress: address = '' } = socket;
+      if (taken >= config.CONNECTION_LIMIT) refuse(socket, address, 'TOO_MANY_CONNECTIONS');
+      else if ((counts.get(address) ?? 0) >= config.ADDRESS_LIMIT && !isProxy(address)) {
+        refuse(socket, address, 'TOO_MANY_CONNECTIONS_OF_ADDRESS');
+      } else take(socket, address);
     });
   },
   { name: 'connections' },
 );
 
-/** Whether an address is one of these addresses and ranges. */
 export function membershipOf(ranges: readonly string[]): (address: string) => boolean {
   const list = new BlockList();
   for (const range of ranges) {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -76,6 +77,24 @@ describe('connections', () => {
     const refused = await open('127.0.0.5');
     await refused.closed;
     expect(refused.answer()).toContain('there are as many connections as there may be (CONNECTION_LIMIT)');
+  });
+
+  it('that are refused keep nobody else out, however long they stay', async () => {
+    service = await start({ workers: 1, settings: { ADDRESS_LIMIT: 1, CONNECTION_LIMIT: 3 } });
+    await open();
+    const { port } = new URL(service.url);
+    const staying = Array.from({ length: 20 }, () =>
+      connect({ port: Number(port), host: '127.0.0.1', allowHalfOpen: true }),
+    );
+    sockets.push(...staying);
+    const answers = staying.map((socket) =>
+      once(
+        socket.on('error', () => {}),
+        'data',
+      ).catch(() => []),
+    );
+    expect(`${await answers[0]}`).toMatch(/^HTTP\/1.1 503 /);
+    expect(await isServed(await open('127.0.0.2'))).toBe(true);
   });
 
   it('of a proxy are limited by the limit of all alone', async () => {
