@@ -54,12 +54,14 @@ export const connectionsPlugin = fp(
 
     /** Until it is its turn nothing is read of it. */
     function inTurn(socket: Socket, address: string, begin: () => void): void {
-      let isPaused = false;
-      isPaused = !turns.take(`connections of ${address}`, () => {
-        if (isPaused) socket.resume();
-        begin();
-      });
-      if (isPaused) socket.pause();
+      if (turns.mayBegin()) begin();
+      else {
+        socket.pause();
+        turns.wait(`connections of ${address}`, () => {
+          socket.resume();
+          begin();
+        });
+      }
     }
 
     app.server.on('connection', (socket: Socket) => {

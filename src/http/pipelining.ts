@@ -38,7 +38,8 @@ export function answerOneByOne(server: Server, handle: RequestListener, turns: T
       const next = line?.waiting.shift();
       if (next) {
         waitingInAll--;
-        turns.take(`more of ${standingOf(next[0])}`, () => begin(...next));
+        if (turns.mayBegin()) begin(...next);
+        else turns.wait(`more of ${standingOf(next[0])}`, () => begin(...next));
       } else {
         lines.delete(socket);
         if (line?.forget) socket.off('close', line.forget);
@@ -54,8 +55,11 @@ export function answerOneByOne(server: Server, handle: RequestListener, turns: T
     const line = lines.get(socket);
     if (line === undefined) {
       lines.set(socket, { waiting: [], isLast: false, forget: undefined });
-      const isBegun = turns.take(standingOf(request), () => begin(request, response));
-      if (!isBegun) arrivals.set(request, now());
+      if (turns.mayBegin()) begin(request, response);
+      else {
+        arrivals.set(request, now());
+        turns.wait(standingOf(request), () => begin(request, response));
+      }
     } else if (!line.isLast) {
       if (waitingInAll < MOST_WAITING_IN_ALL) {
         addTo(line, request, response);

@@ -13,23 +13,20 @@ export class Turns {
   #isCounting = false;
   #isHurried = false;
 
-  /**
-   * Begins it: at once if nobody waits, else when it is the turn of its line.
-   *
-   * @return was it begun at once?
-   */
-  take(line: string, begin: () => void): boolean {
-    if (this.#isHurried || (this.#begun < AT_ONCE && this.#lines.size === 0)) {
-      this.#begun++;
-      this.#count();
-      begin();
-      return true;
-    }
+  /** Is it time for one more now, as nobody waits? Then it has been counted. */
+  mayBegin(): boolean {
+    if (!this.#isHurried && (this.#begun >= AT_ONCE || this.#lines.size > 0)) return false;
+    this.#begun++;
+    this.#count();
+    return true;
+  }
+
+  /** Begins it when it is the turn of its line. */
+  wait(line: string, begin: () => void): void {
     const waiting = this.#lines.get(line);
     if (waiting) waiting.push(begin);
     else this.#lines.set(line, [begin]);
     this.#count();
-    return false;
   }
 
   /** From now on nothing waits, and what does is begun. */
