@@ -18,8 +18,8 @@ export interface Client {
 const typescript = {
   program: 'program.ts',
   compile:
-    'tsc program.ts --ignoreConfig --outDir build --strict --target es2022 --module nodenext --lib es2022,dom,dom.iterable --types node',
-  run: 'node build/program.js',
+    'tsc program.ts --ignoreConfig --rootDir .. --outDir build --strict --target es2022 --module nodenext --lib es2022,dom,dom.iterable --types node',
+  run: 'node build/*/program.js',
 };
 
 const python = {

@@ -1,3 +1,4 @@
+import { printAnswers } from '../answers.js';
 import * as unroll from './unroll/unroll.js';
 
 const request: unroll.RnnForwardRequest = {
@@ -23,18 +24,4 @@ async function backward(url: string, way: Omit<unroll.RnnBackwardRequest, 'da'>)
   return data;
 }
 
-const [url = '', urlWithoutStore = ''] = process.argv.slice(2);
-const { x, a0, parameters } = request;
-const { Wax, Waa, ba } = parameters;
-const inline = await forward(url, { ...request, caches: 'inline' });
-const stored = await forward(url, { ...request, caches: 'stored' });
-const misshapen = { x, a0, parameters: { ...parameters, Wax: [[1, 2]] } };
-const answers = {
-  forward: await forward(url, request),
-  fromInputs: await backward(url, { x, a0, parameters: { Wax, Waa, ba } }),
-  fromInline: await backward(url, { caches: inline.caches }),
-  fromStored: await backward(url, { cache_id: stored.cache_id }),
-  refused: await forward(url, misshapen).catch((problem) => problem),
-  unavailable: await forward(urlWithoutStore, { ...request, caches: 'stored' }).catch((problem) => problem),
-};
-console.log(JSON.stringify(answers));
+await printAnswers(request, forward, backward);
