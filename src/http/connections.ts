@@ -2,7 +2,7 @@ import { BlockList, isIP, type Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../config.js';
-import { type OnRefusal, refuseOnSocket } from './errors.js';
+import { type OnRefusal, refuseOnSocket } from './refuse-on-socket.js';
 import type { Turns } from './turns.js';
 
 export interface ConnectionsOptions {

@@ -3,8 +3,8 @@ import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Pool } from '../compute/pool.js';
-import { type OnRefusal, refuseOnSocket } from './errors.js';
 import { Pace } from './pace.js';
+import { type OnRefusal, refuseOnSocket } from './refuse-on-socket.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
