@@ -4,7 +4,7 @@ import cors from '@fastify/cors';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Logger } from 'pino';
-import { type Config, ConfigError } from '../config.js';
+import type { Config } from '../config.js';
 import { type KeysConfig, openKeys } from './keys.js';
 import { originsOf } from './origins.js';
 import { Problem } from './problems.js';
@@ -119,27 +119,4 @@ function addressesIn(header: string): string {
 function addressOf(text: string): string | undefined {
   const address = text.replace(/^\[(.*)\](:\d+)?$/, '$1').replace(/^([\d.]+):\d+$/, '$1');
   return isIP(address) === 0 ? undefined : address;
-}
-
-/**
- * The proxies of TRUST_PROXY as Fastify takes them.
- *
- * @throws ConfigError that names what is no address
- */
-export function trustedProxies(list = ''): string[] | false {
-  if (list === '') return false;
-  const proxies = list.split(',').map((proxy) => proxy.trim());
-  for (const proxy of proxies) {
-    if (isRange(proxy)) continue;
-    throw new ConfigError(
-      `TRUST_PROXY has ${JSON.stringify(proxy)} in it, but must be addresses or ranges such as 10.0.0.0/8`,
-    );
-  }
-  return proxies;
-}
-
-function isRange(text: string): boolean {
-  const [address, bits = '1', ...more] = text.split('/');
-  const most = { 4: 32, 6: 128 }[isIP(address)];
-  return most !== undefined && more.length === 0 && /^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= most;
 }

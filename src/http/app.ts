@@ -14,7 +14,7 @@ import { MOST_READ } from '../compute/outcome.js';
 import type { Pool } from '../compute/pool.js';
 import type { Config } from '../config.js';
 import { takesJson } from './accept.js';
-import { accessPlugin, trustedProxies } from './access.js';
+import { accessPlugin } from './access.js';
 import { bodyPlugin } from './body.js';
 import { cachesIn } from './caches.js';
 import { connectionsPlugin } from './connections.js';
@@ -29,6 +29,7 @@ import { packPlugin } from './pack.js';
 import { answerOneByOne, isFollowed } from './pipelining.js';
 import { prefixPlugin } from './prefix.js';
 import { Problem } from './problems.js';
+import { membershipOf, trustedProxies } from './proxies.js';
 import { rateLimitPlugin } from './rate-limit.js';
 import { refuseMalformedHttp } from './refuse-on-socket.js';
 import { requestId } from './request-id.js';
@@ -94,13 +95,15 @@ export async function buildApp({
   const isReady = () => !app.isDraining() && pool.isReady();
   const metrics = createMetrics({ pool, queueLimit: config.QUEUE_LIMIT, isReady, caches, log });
   const turns = new Turns();
+  const proxies = trustedProxies(config.TRUST_PROXY);
+  const isProxy = membershipOf(proxies || []);
   const app = fastify({
     loggerInstance: logger.child({}, { redact: { paths: NEVER_LOGGED, remove: true } }),
     logController: new LogController({ disableRequestLogging: true }),
     requestIdHeader: false,
     genReqId: ({ headers }) => requestId(headers),
     return503OnClosing: false, // while it drains, the lifecycle plugin answers
-    trustProxy: trustedProxies(config.TRUST_PROXY),
+    trustProxy: proxies,
     serverFactory: (handle) => {
       const server = createServer(serverOptions(config));
       answerOneByOne(server, handle as RequestListener, turns);
@@ -139,11 +142,11 @@ export async function buildApp({
   });
   await app.register(connectionsPlugin, {
     config,
-    proxies: trustedProxies(config.TRUST_PROXY) || [],
+    isProxy,
     turns,
     onRefusal: metrics.refused,
   });
-  await app.register(prefixPlugin, config);
+  await app.register(prefixPlugin, { isProxy });
   await app.register(errorsPlugin, { onRefusal: metrics.refused });
   app.addHook('onSend', (request, reply, payload, done) => {
     const followed = isFollowed(request.raw.socket);

@@ -1,4 +1,4 @@
-import { BlockList, isIP, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../config.js';
@@ -7,8 +7,8 @@ import type { Turns } from './turns.js';
 
 export interface ConnectionsOptions {
   readonly config: Pick<Config, 'CONNECTION_LIMIT' | 'ADDRESS_LIMIT'>;
-  /** Proxies, as addresses and ranges: behind them are many clients. */
-  readonly proxies: readonly string[];
+  /** Is there a proxy at an address? Behind it are many clients. */
+  readonly isProxy: (address: string) => boolean;
   readonly turns: Turns;
   readonly onRefusal: OnRefusal;
 }
@@ -21,8 +21,7 @@ const SILENCE_MS = 1000;
  * connection closes. Connections take turns by their addresses, as requests do.
  */
 export const connectionsPlugin = fp(
-  async (app: FastifyInstance, { config, proxies, turns, onRefusal }: ConnectionsOptions) => {
-    const isProxy = membershipOf(proxies);
+  async (app: FastifyInstance, { config, isProxy, turns, onRefusal }: ConnectionsOptions) => {
     /** Of each address. */
     const counts = new Map<string, number>();
     let taken = 0;
@@ -74,17 +73,3 @@ export const connectionsPlugin = fp(
   },
   { name: 'connections' },
 );
-
-export function membershipOf(ranges: readonly string[]): (address: string) => boolean {
-  const list = new BlockList();
-  for (const range of ranges) {
-    const [address, bits] = range.split('/');
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-    if (bits === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Number(bits), family);
-  }
-  return (address) => {
-    const plain = address.replace(/^::ffff:(?=\d+\.)/, ''); // how an IPv6 socket writes an address of IPv4
-    return isIP(plain) !== 0 && list.check(plain, isIP(plain) === 6 ? 'ipv6' : 'ipv4');
-  };
-}

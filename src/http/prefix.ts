@@ -1,7 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import { trustedProxies } from './access.js';
-import { membershipOf } from './connections.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -12,8 +10,7 @@ declare module 'fastify' {
 
 /** What the service says of its own paths begins with the prefix that a proxy of TRUST_PROXY has taken away. */
 export const prefixPlugin = fp(
-  async (app: FastifyInstance, { TRUST_PROXY }: { TRUST_PROXY: string }) => {
-    const isProxy = membershipOf(trustedProxies(TRUST_PROXY) || []);
+  async (app: FastifyInstance, { isProxy }: { isProxy: (address: string) => boolean }) => {
     app.decorateRequest('prefix', {
       getter(this: FastifyRequest): string {
         const { headers, socket } = this.raw;
