@@ -1,8 +1,8 @@
 import { pino } from 'pino';
-import { memoryStore } from '../src/caches/memory.js';
 import { Ledger } from '../src/compute/ledger.js';
-import { loadConfig } from '../src/config.js';
 import { buildApp } from '../src/http/app.js';
+import { loadConfig } from '../src/settings/config.js';
+import { memoryStore } from '../src/stores/memory.js';
 
 /** The OpenAPI document as text: as the service gives it out, but for the server; no worker is started for it. */
 export async function documentText(): Promise<string> {

@@ -69,7 +69,7 @@ const parts = [
   wasm('kernels/simd', 'kernels'),
   wasm('kernels/fma', 'kernels', '--enable', 'relaxed-simd'),
   wasm('kernels/wide', 'kernels', '--enable', 'relaxed-simd', '--use', 'WIDE=1'),
-  wasm('tensor/json', 'tensor'),
+  wasm('formats/json/codec', 'formats/json'),
 ];
 
 /** Names and contents of the files; the lock file stands for the compilers. @param {readonly string[]} inputs */

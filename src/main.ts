@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import type { Logger } from 'pino';
-import type { Config } from './config.js';
+import type { Config } from './settings/config.js';
 
 /**
  * The process: config → pool → app → listen; SIGTERM or SIGINT → drain → exit.
@@ -23,7 +23,12 @@ const FLUSH_MS = 3000;
 
 async function main(): Promise<void> {
   const [{ pino }, { createPool }, { ConfigError, finishesAll, isTraced, loadConfig, tracesObstacle }, { openLog }] =
-    await Promise.all([import('pino'), import('./compute/pool.js'), import('./config.js'), import('./log.js')]);
+    await Promise.all([
+      import('pino'),
+      import('./compute/pool/pool.js'),
+      import('./settings/config.js'),
+      import('./log.js'),
+    ]);
   const config = loadConfig(process.env);
   const log = openLog({ onBack: (dropped) => logger.warn({ dropped }, 'lines were dropped, as nobody read the log') });
   process.on('exit', () => log.close());
@@ -51,7 +56,7 @@ async function main(): Promise<void> {
     (err) => logger.error({ err }, 'worker died and is replaced'),
   );
   const traced = isTraced(config);
-  const telemetry = traced ? (await import('./telemetry.js')).startTelemetry(logger) : undefined;
+  const telemetry = traced ? (await import('./settings/telemetry.js')).startTelemetry(logger) : undefined;
   const [pool, { buildApp }] = await Promise.all([starting, import('./http/app.js')]);
   const { caches, redis } = await openStores(config, logger);
   const app = await buildApp({ config, pool, caches, logger, log, traced, ...(redis && { redis }) });
@@ -89,10 +94,10 @@ async function main(): Promise<void> {
  * loaded otherwise. They have a connection of their own: the counts of requests do not wait behind them.
  */
 async function openStores({ CACHE_URL, CACHE_LIMIT, RATE_LIMIT, WORKERS, QUEUE_LIMIT }: Config, logger: Logger) {
-  if (CACHE_URL === '') return { caches: (await import('./caches/memory.js')).memoryStore(CACHE_LIMIT) };
+  if (CACHE_URL === '') return { caches: (await import('./stores/memory.js')).memoryStore(CACHE_LIMIT) };
   const [{ connectRedis }, { redisStore }] = await Promise.all([
-    import('./redis-connection.js'),
-    import('./caches/redis.js'),
+    import('./settings/redis.js'),
+    import('./stores/redis.js'),
   ]);
   // While requests wait for a Redis that has stopped answering, half of all places are left to the others.
   const callers = Math.ceil((WORKERS + QUEUE_LIMIT) / 2);

@@ -1,12 +1,12 @@
-import { cacheId } from '../src/caches/id.js';
-import { answer, computeBlock, type Large, type Machinery, writePiece } from '../src/compute/answer.js';
-import { earliest } from '../src/compute/non-finite.js';
-import type { Named, Outcome, Storage } from '../src/compute/outcome.js';
-import { pieceTasks } from '../src/compute/parts.js';
+import type { Named, Outcome, Storage } from '../src/compute/messages.js';
+import { answer, computeBlock, type Large, type Machinery, writePiece } from '../src/compute/worker/request.js';
+import { type JsonCodec, loadJsonCodec } from '../src/formats/json/codec.js';
+import { segmentsOf, writeSegments } from '../src/formats/json/writer.js';
 import type { Build } from '../src/kernels/kernels.js';
 import { reference } from '../src/kernels/reference.js';
-import { type JsonCodec, loadJsonCodec } from '../src/tensor/json-codec.js';
-import { segmentsOf, writeSegments } from '../src/tensor/json-writer.js';
+import { earliest } from '../src/plan/non-finite.js';
+import { pieceTasks } from '../src/plan/pieces.js';
+import { cacheId } from '../src/stores/cache-id.js';
 import type { GroupMember, Values } from '../src/tensor/signature.js';
 import type { JsonObject } from './values.js';
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { loadConfig } from '../src/config.js';
+import { loadConfig } from '../src/settings/config.js';
 
 const docker = (file: string) => fileURLToPath(new URL(`../docker/${file}`, import.meta.url));
 

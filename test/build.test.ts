@@ -54,7 +54,7 @@ beforeAll(() => {
 });
 
 const KERNELS = ['kernels/fma.wasm', 'kernels/simd.wasm', 'kernels/wide.wasm'];
-const ALL = [...KERNELS, 'tensor/json.wasm', 'typescript'];
+const ALL = ['formats/json/codec.wasm', ...KERNELS, 'typescript'];
 
 /** Builds, and tells what was compiled. */
 function build(): string[] {
@@ -69,7 +69,7 @@ const append = (file: string, text: string) => appendFileSync(join(root, file), 
 it('what is built is not built again, only because its files are newer', () => {
   expect(build()).toEqual(ALL);
   expect(build()).toEqual([]);
-  for (const file of ['src/main.ts', 'src/tensor/assembly/read.ts', 'package-lock.json']) {
+  for (const file of ['src/main.ts', 'src/formats/json/assembly/read.ts', 'package-lock.json']) {
     utimesSync(join(root, file), new Date(), new Date());
   }
   expect(build()).toEqual([]);
@@ -79,9 +79,9 @@ it.each([
   ['src/tensor/tensor.ts', ['typescript']],
   ['src/http/another.ts', ['typescript']],
   ['tsconfig.json', ['typescript']],
-  ['src/tensor/assembly/write.ts', ['tensor/json.wasm']],
+  ['src/formats/json/assembly/write.ts', ['formats/json/codec.wasm']],
   ['src/kernels/assembly/another.ts', KERNELS],
-  ['src/asconfig.json', [...KERNELS, 'tensor/json.wasm']],
+  ['src/asconfig.json', ['formats/json/codec.wasm', ...KERNELS]],
   ['src/build.js', ALL],
   ['package-lock.json', ALL],
 ])('a change of %s builds %j', (file, expected) => {

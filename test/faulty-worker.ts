@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 /** What `npm run build` has made. */
-export const WORKER = new URL('../dist/compute/worker.js', import.meta.url);
+export const WORKER = new URL('../dist/compute/worker/worker.js', import.meta.url);
 
 const folder = mkdtempSync(join(tmpdir(), 'unroll-worker-'));
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { configSchema } from '../src/config.js';
 import { problemKinds } from '../src/http/problems.js';
 import type { Operation } from '../src/operations/operation.js';
 import { operations } from '../src/operations/operations.js';
+import { configSchema } from '../src/settings/config.js';
 import { askText } from './ask.js';
 import { calls } from './calls.js';
 import { type Started, start } from './http/start.js';

@@ -8,16 +8,19 @@ const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter(
   (file) => file.endsWith('.ts') && !file.includes('assembly/'),
 );
 
-/** What a folder may import from, beside itself: http → compute → operations → engine → kernels; tensor is a leaf. */
+/** What a folder may import from, beside itself: http → compute → plan → operations → engine → kernels; tensor is a leaf. */
 const ARROWS: Record<string, readonly string[]> = {
-  '.': ['http', 'compute', 'caches', 'kernels'],
-  http: ['compute', 'caches', 'operations', 'kernels', 'tensor', '.'],
-  compute: ['operations', 'kernels', 'tensor'],
+  '.': ['http', 'compute', 'stores', 'settings'],
+  http: ['compute', 'stores', 'operations', 'kernels', 'tensor', 'settings', '.'],
+  compute: ['plan', 'formats', 'operations', 'kernels', 'tensor'],
+  plan: ['compute', 'formats', 'operations', 'kernels', 'tensor'],
+  formats: ['tensor'],
   operations: ['engine', 'kernels', 'tensor'],
   engine: ['kernels', 'tensor'],
   kernels: ['tensor'],
   tensor: [],
-  caches: [],
+  stores: [],
+  settings: ['kernels'],
 };
 
 /** Packages that only one folder may know. */
@@ -25,9 +28,9 @@ const OWNERS: Record<string, string> = {
   fastify: 'http',
   '@fastify/': 'http',
   'prom-client': 'http',
-  '@opentelemetry/sdk': '.',
-  '@opentelemetry/exporter': '.',
-  'env-schema': '.',
+  '@opentelemetry/sdk': 'settings',
+  '@opentelemetry/exporter': 'settings',
+  'env-schema': 'settings',
 };
 
 const folderOf = (file: string) => file.split('/').slice(0, -1)[0] ?? '.';
@@ -38,16 +41,16 @@ it('sees imports of every kind', () => {
   expect(importsOf('main.ts')).toEqual([
     'node:dns/promises',
     'pino',
-    './config.js',
+    './settings/config.js',
     'pino',
-    './compute/pool.js',
-    './config.js',
+    './compute/pool/pool.js',
+    './settings/config.js',
     './log.js',
-    './telemetry.js',
+    './settings/telemetry.js',
     './http/app.js',
-    './caches/memory.js',
-    './redis-connection.js',
-    './caches/redis.js',
+    './stores/memory.js',
+    './settings/redis.js',
+    './stores/redis.js',
   ]);
 });
 
@@ -68,7 +71,7 @@ describe.each(files)('%s', (file) => {
       if (owner) expect(folder, `${file} imports ${name}`).toBe(owner);
       if (['engine', 'operations'].includes(folder)) expect(name).toMatch(/^\./);
       // These two read their compiled modules, and the kernels set a flag of V8; nothing else from outside.
-      if (['tensor', 'kernels'].includes(folder)) expect(name).toMatch(/^\.|^node:(fs|v8)$/);
+      if (['formats', 'kernels', 'tensor'].includes(folder)) expect(name).toMatch(/^\.|^node:(fs|v8)$/);
     }
   });
 });

@@ -5,7 +5,7 @@ const NODE = Number.parseInt(process.versions.node, 10);
 /** What measures how fast the service answers, or needs both processors, runs one file after the other. */
 const ALONE = [
   'test/{log,main,rolling}.test.ts',
-  'test/compute/{faults,pool}.test.ts',
+  'test/compute/pool/{faults,pool}.test.ts',
   'test/docker/balancer-limits.test.ts', // HAProxy resets some clients that still send
   'test/http/{admission,caches,fuzz,metrics,pipelining,service}.test.ts',
 ];

@@ -1,5 +1,5 @@
+import { BinaryError, readBinary, readContents } from '../formats/safetensors.js';
 import type { Operation } from '../operations/operation.js';
-import { BinaryError, readBinary, readContents } from '../tensor/binary.js';
 import { Refusal, type RefusalCode } from '../tensor/refusal.js';
 import type { GroupMember, Value, Values } from '../tensor/signature.js';
 import type { Tensor } from '../tensor/tensor.js';

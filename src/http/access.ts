@@ -4,7 +4,7 @@ import cors from '@fastify/cors';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Logger } from 'pino';
-import type { Config } from '../config.js';
+import type { Config } from '../settings/config.js';
 import { type KeysConfig, openKeys } from './keys.js';
 import { originsOf } from './origins.js';
 import { Problem } from './problems.js';

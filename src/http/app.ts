@@ -9,10 +9,10 @@ import {
 } from 'fastify';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import type { CacheStore } from '../caches/store.js';
-import { MOST_READ } from '../compute/outcome.js';
-import type { Pool } from '../compute/pool.js';
-import type { Config } from '../config.js';
+import { MOST_READ } from '../compute/messages.js';
+import type { Pool } from '../compute/pool/pool.js';
+import type { Config } from '../settings/config.js';
+import type { CacheStore } from '../stores/store.js';
 import { takesJson } from './accept.js';
 import { accessPlugin } from './access.js';
 import { bodyPlugin } from './body.js';

@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import { isAllocationFailure, NO_MEMORY } from '../compute/allocation.js';
 import { shortage } from '../compute/ledger.js';
-import { now } from '../compute/outcome.js';
-import type { Pool } from '../compute/pool.js';
+import { now } from '../compute/messages.js';
+import type { Pool } from '../compute/pool/pool.js';
 import { discard } from '../compute/transfer.js';
+import { isAllocationFailure, NO_MEMORY } from '../compute/worker/allocation.js';
 import { callerOf } from './caller.js';
 import { tooLate } from './deadline.js';
 import { Hold } from './hold.js';

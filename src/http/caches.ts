@@ -1,8 +1,8 @@
 import type { FastifyBaseLogger } from 'fastify';
-import { cacheId, expiryOf } from '../caches/id.js';
-import { CacheBusy, type CacheStore, CacheTooLarge, CacheUnavailable, type Reserve } from '../caches/store.js';
-import type { Storage } from '../compute/outcome.js';
-import type { Config } from '../config.js';
+import type { Storage } from '../compute/messages.js';
+import type { Config } from '../settings/config.js';
+import { cacheId, expiryOf } from '../stores/cache-id.js';
+import { CacheBusy, type CacheStore, CacheTooLarge, CacheUnavailable, type Reserve } from '../stores/store.js';
 import { Problem } from './problems.js';
 
 /** Stored caches as the compute routes need them: every failure is a problem. */

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
-import type { Config } from '../config.js';
+import type { Config } from '../settings/config.js';
 import { type OnRefusal, refuseOnSocket } from './refuse-on-socket.js';
 import type { Turns } from './turns.js';
 

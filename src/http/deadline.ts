@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import type { Config } from '../config.js';
+import type { Config } from '../settings/config.js';
 import { arrivalOf } from './pipelining.js';
 import { Problem } from './problems.js';
 

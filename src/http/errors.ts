@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import { isAllocationFailure, NO_MEMORY } from '../compute/allocation.js';
+import { isAllocationFailure, NO_MEMORY } from '../compute/worker/allocation.js';
 import { SECURITY_HEADERS } from './headers.js';
 import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds } from './problems.js';
 import { answerOn, type OnRefusal, refuseOnSocket } from './refuse-on-socket.js';

@@ -1,4 +1,4 @@
-import { answer } from '../compute/answer.js';
+import { answer } from '../compute/worker/request.js';
 import { reference } from '../kernels/reference.js';
 import type { Operation } from '../operations/operation.js';
 import { operations } from '../operations/operations.js';

@@ -1,4 +1,4 @@
-import type { Pool } from '../compute/pool.js';
+import type { Pool } from '../compute/pool/pool.js';
 
 /** What one request takes of the memory of all of them while its bytes are in this thread: first its body, then its answer. */
 export class Hold {

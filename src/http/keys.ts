@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
-import { type Config, ConfigError } from '../config.js';
+import { type Config, ConfigError } from '../settings/config.js';
 
 export type KeysConfig = Pick<Config, 'API_KEYS' | 'API_KEYS_FILE'>;
 

@@ -1,10 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import type { CacheStats, CacheStore } from '../caches/store.js';
 import { amount } from '../compute/amount.js';
-import type { Pool, PoolStats } from '../compute/pool.js';
-import { usableMemory } from '../memory.js';
+import type { Pool, PoolStats } from '../compute/pool/pool.js';
 import { operations } from '../operations/operations.js';
+import { usableMemory } from '../settings/memory.js';
+import type { CacheStats, CacheStore } from '../stores/store.js';
 import { type Observations, observations, observe, registerHistogram } from './histogram.js';
 import { operationOf } from './openapi.js';
 import { type ProblemCode, problemKinds } from './problems.js';

@@ -1,4 +1,4 @@
-import { ConfigError } from '../config.js';
+import { ConfigError } from '../settings/config.js';
 
 /** Origins as CORS_ORIGINS lists them: one as a browser sends it, or all below a domain. */
 export type Origins = '*' | (string | RegExp)[];

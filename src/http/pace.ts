@@ -1,4 +1,4 @@
-import type { Pool } from '../compute/pool.js';
+import type { Pool } from '../compute/pool/pool.js';
 
 /** What is on its way from a client, or to it. */
 interface Transfer {

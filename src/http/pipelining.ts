@@ -1,6 +1,6 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { now } from '../compute/outcome.js';
+import { now } from '../compute/messages.js';
 import type { Turns } from './turns.js';
 
 /** Requests that a connection may bring while one of it is answered. What it brings beyond them is not read any more. */

@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net';
-import { ConfigError } from '../config.js';
+import { ConfigError } from '../settings/config.js';
 
 /**
  * The proxies of TRUST_PROXY as Fastify takes them.

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import type { Pool } from '../compute/pool.js';
+import type { Pool } from '../compute/pool/pool.js';
 import { Pace } from './pace.js';
 import { type OnRefusal, refuseOnSocket } from './refuse-on-socket.js';
 

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Timings } from '../compute/outcome.js';
+import type { Timings } from '../compute/messages.js';
 
 declare module 'fastify' {
   interface FastifyRequest {

@@ -1,6 +1,6 @@
+import { loadJsonCodec } from '../../src/formats/json/codec.js';
+import { readJson } from '../../src/formats/json/reader.js';
 import { dtype as dtypeMember } from '../../src/operations/options.js';
-import { loadJsonCodec } from '../../src/tensor/json-codec.js';
-import { readJson } from '../../src/tensor/json-reader.js';
 import { group, tensor } from '../../src/tensor/signature.js';
 import { arrayOf, type Dtype, reverseAxes, type Tensor, timeMajor } from '../../src/tensor/tensor.js';
 import { writeJson } from '../ask.js';

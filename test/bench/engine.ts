@@ -1,9 +1,9 @@
-import { firstNonFinite, refuseNonFinite } from '../../src/compute/non-finite.js';
-import { needOf, type Request, reserve } from '../../src/compute/workspace.js';
+import { loadJsonCodec } from '../../src/formats/json/codec.js';
+import { readJson } from '../../src/formats/json/reader.js';
 import type { Tier } from '../../src/kernels/kernels.js';
 import type { Operation } from '../../src/operations/operation.js';
-import { loadJsonCodec } from '../../src/tensor/json-codec.js';
-import { readJson } from '../../src/tensor/json-reader.js';
+import { firstNonFinite, refuseNonFinite } from '../../src/plan/non-finite.js';
+import { needOf, type Request, reserve } from '../../src/plan/workspace.js';
 import { bindDims } from '../../src/tensor/shapes.js';
 import type { Values } from '../../src/tensor/signature.js';
 import type { Dtype, Tensor } from '../../src/tensor/tensor.js';

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { needOf, type Request } from '../../src/compute/workspace.js';
+import { loadJsonCodec } from '../../src/formats/json/codec.js';
+import { readJson } from '../../src/formats/json/reader.js';
 import type { Build, Tier } from '../../src/kernels/kernels.js';
 import type { Operation } from '../../src/operations/operation.js';
-import { loadJsonCodec } from '../../src/tensor/json-codec.js';
-import { readJson } from '../../src/tensor/json-reader.js';
+import { needOf, type Request } from '../../src/plan/workspace.js';
 import { bindDims, tensorsIn } from '../../src/tensor/shapes.js';
 import { arrayOf, type Dtype, elements } from '../../src/tensor/tensor.js';
 import { startService } from '../service.js';

@@ -1,8 +1,8 @@
 import { inspect } from 'node:util';
-import { Parameters } from '../../src/compute/parameters.js';
+import { Parameters } from '../../src/compute/worker/known-weights.js';
+import { type JsonCodec, loadJsonCodec } from '../../src/formats/json/codec.js';
+import { readJson } from '../../src/formats/json/reader.js';
 import { reference } from '../../src/kernels/reference.js';
-import { type JsonCodec, loadJsonCodec } from '../../src/tensor/json-codec.js';
-import { readJson } from '../../src/tensor/json-reader.js';
 import { Refusal } from '../../src/tensor/refusal.js';
 import { choice, group, integer, optional, tensor, type Values } from '../../src/tensor/signature.js';
 import type { Dtype } from '../../src/tensor/tensor.js';

@@ -9,11 +9,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { memoryStore } from '../../src/caches/memory.js';
-import type { Pool } from '../../src/compute/pool.js';
-import { ConfigError, loadConfig } from '../../src/config.js';
+import type { Pool } from '../../src/compute/pool/pool.js';
 import { buildApp } from '../../src/http/app.js';
 import { PROBLEM_TYPE } from '../../src/http/problems.js';
+import { ConfigError, loadConfig } from '../../src/settings/config.js';
+import { memoryStore } from '../../src/stores/memory.js';
 import { type Service, startService } from '../service.js';
 import { type Limits, type Started, start } from './start.js';
 

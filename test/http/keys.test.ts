@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { ConfigError } from '../../src/config.js';
 import { type Keys, openKeys } from '../../src/http/keys.js';
+import { ConfigError } from '../../src/settings/config.js';
 
 const hashOf = (key: string) => createHash('sha256').update(key).digest('hex');
 const entry = (name: string, key: string) => `${name}:${hashOf(key)}`;

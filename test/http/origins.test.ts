@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ConfigError } from '../../src/config.js';
 import { originsOf } from '../../src/http/origins.js';
+import { ConfigError } from '../../src/settings/config.js';
 
 /** As @fastify/cors looks for the origin of a request. */
 function isAllowed(list: string, origin: string): boolean {

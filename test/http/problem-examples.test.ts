@@ -1,11 +1,11 @@
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it, vi } from 'vitest';
-import { memoryStore } from '../../src/caches/memory.js';
-import { CacheUnavailable } from '../../src/caches/store.js';
 import { examplesOf } from '../../src/http/examples.js';
 import { problemExamples } from '../../src/http/problem-examples.js';
 import { type ProblemBody, type ProblemCode, problemKinds } from '../../src/http/problems.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import { CacheUnavailable } from '../../src/stores/store.js';
 import { workerThat } from '../faulty-worker.js';
 import { operationCalled } from '../values.js';
 import { type Limits, type Started, start } from './start.js';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Parameters } from '../../src/compute/parameters.js';
+import { Parameters } from '../../src/compute/worker/known-weights.js';
 import { reference } from '../../src/kernels/reference.js';
 import { askWith, codec, textOf } from '../ask.js';
 import { fastBuilds } from '../kernels/builds.js';

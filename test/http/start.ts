@@ -2,12 +2,12 @@ import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { Redis } from 'ioredis';
 import { pino } from 'pino';
-import { memoryStore } from '../../src/caches/memory.js';
-import type { CacheStore } from '../../src/caches/store.js';
-import { createPool, type Pool } from '../../src/compute/pool.js';
-import { type Config, loadConfig } from '../../src/config.js';
+import { createPool, type Pool } from '../../src/compute/pool/pool.js';
 import { buildApp } from '../../src/http/app.js';
 import type { Choice } from '../../src/kernels/choose.js';
+import { type Config, loadConfig } from '../../src/settings/config.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import type { CacheStore } from '../../src/stores/store.js';
 
 export interface Started {
   readonly app: FastifyInstance;
@@ -20,7 +20,7 @@ export interface Started {
 }
 
 /** What `npm run build` has made. */
-const WORKER = new URL('../../dist/compute/worker.js', import.meta.url);
+const WORKER = new URL('../../dist/compute/worker/worker.js', import.meta.url);
 
 export interface Limits {
   readonly workerFile?: URL;

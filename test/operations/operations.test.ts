@@ -1,15 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { readBinary } from '../../src/formats/safetensors.js';
 import type { Build } from '../../src/kernels/kernels.js';
 import type { Operation } from '../../src/operations/operation.js';
 import { operations } from '../../src/operations/operations.js';
-import { readBinary } from '../../src/tensor/binary.js';
 import { shapeIn } from '../../src/tensor/shapes.js';
 import type { GroupMember } from '../../src/tensor/signature.js';
 import type { Dtype } from '../../src/tensor/tensor.js';
 import { ask, askJson as askJsonOn, askText as askTextOn, askWith, refusal, textOf, writeJson } from '../ask.js';
+import { written } from '../formats/json/written.js';
 import { allKernels, anyBuild, anyDtype, builds } from '../kernels/builds.js';
-import { written } from '../tensor/written.js';
 import {
   choicesArbitrary,
   dimsArbitrary,

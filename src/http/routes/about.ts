@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Pool } from '../../compute/pool.js';
+import type { Pool } from '../../compute/pool/pool.js';
 import { operations } from '../../operations/operations.js';
 import { wantsPage } from '../accept.js';
 import { PAGE_POLICY } from '../headers.js';

@@ -1,12 +1,12 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { lengthOf } from '../../caches/store.js';
 import { Stopped } from '../../compute/ledger.js';
-import { now, type Outcome } from '../../compute/outcome.js';
-import { DeadlineExceeded, type Pool, Refused, type StoredCaches } from '../../compute/pool.js';
+import { now, type Outcome } from '../../compute/messages.js';
+import { DeadlineExceeded, type Pool, Refused, type StoredCaches } from '../../compute/pool/pool.js';
 import { discard } from '../../compute/transfer.js';
 import type { Operation } from '../../operations/operation.js';
 import { operations } from '../../operations/operations.js';
+import { lengthOf } from '../../stores/store.js';
 import type { Dims } from '../../tensor/shapes.js';
 import type { Caches } from '../caches.js';
 import { tooLate } from '../deadline.js';

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import type { Pool } from '../../compute/pool.js';
+import type { Pool } from '../../compute/pool/pool.js';
 import { serviceSchema } from '../openapi.js';
 import { Problem } from '../problems.js';
 import { ref } from '../schema.js';

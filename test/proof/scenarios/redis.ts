@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { configSchema } from '../../../src/config.js';
 import { chooseKernels } from '../../../src/kernels/choose.js';
 import type { Tier } from '../../../src/kernels/kernels.js';
+import { configSchema } from '../../../src/settings/config.js';
 import { askWith, codec, textOf } from '../../ask.js';
 import { rounded } from '../../bench/statistics.js';
 import { startRedis } from '../../redis.js';

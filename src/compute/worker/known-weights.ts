@@ -1,0 +1,150 @@
+import type { KnownGroups } from '../../formats/json/reader.js';
+import type { Build } from '../../kernels/kernels.js';
+import { type GroupMember, hasBatchAxis, isFactor, type TensorMember, type Values } from '../../tensor/signature.js';
+import { type Dtype, dtypeOf, type Tensor } from '../../tensor/tensor.js';
+import { amount } from '../amount.js';
+
+/** The weights of a request, as they were read from this text. */
+interface Entry {
+  readonly key: string;
+  readonly text: Buffer;
+  readonly values: Values;
+  readonly bytes: number;
+}
+
+/** Where a text begins tells most weights apart; the whole text decides. */
+const KEY_BYTES = 128;
+/** Weights that begin alike, such as with zeros: as many are compared. */
+const MOST_ALIKE = 8;
+/** What an entry takes beside its text, and each of its tensors beside its numbers: of small weights nearly all. */
+const ENTRY_BYTES = 1024;
+const TENSOR_BYTES = 1024;
+
+/** The known weights as one request sees them. */
+export interface Look extends KnownGroups {
+  /** The request, which has this type of numbers, is right and is served: only now is anything counted or kept. */
+  accept(dtype: Dtype): void;
+}
+
+/** Weights that were read and may be kept. */
+interface Offer {
+  readonly group: GroupMember;
+  readonly text: Buffer;
+  readonly values: Values;
+}
+
+/**
+ * The weights that callers send again and again, already read. They are known by every byte of their text, so there is
+ * no hash that could be wrong; what is used least recently goes first. A request that is refused changes nothing here.
+ */
+export class Parameters {
+  readonly #limit: number;
+  readonly #kernels: Build;
+  readonly #entries = new Set<Entry>(); // the one used last comes last
+  readonly #alike = new Map<string, Entry[]>(); // here, too
+  #bytes = 0;
+  #lookups = 0;
+  #hits = 0;
+
+  /**
+   * @param limit bytes that all of it may take
+   * @param kernels keep a copy of each matrix as they multiply with it, and one of its transpose
+   */
+  constructor(limit: number, kernels: Build) {
+    this.#limit = limit;
+    this.#kernels = kernels;
+  }
+
+  /** Of all groups of weights that were looked for by requests that were served, the share that was found. */
+  get hitRate(): number {
+    return this.#lookups === 0 ? 0 : this.#hits / this.#lookups;
+  }
+
+  /** Begins with a request. What it offers is kept as copies, which take the place of what was read when it is accepted. */
+  look(): Look {
+    // A body can be read twice, as one type of numbers and then as the other one.
+    const found: Record<Dtype, Entry[]> = { float64: [], float32: [] };
+    const offers: Record<Dtype, Offer[]> = { float64: [], float32: [] };
+    return {
+      find: (group, dtype, body, at) => {
+        const entry = holdsWeights(group) ? this.#find(group, dtype, body, at) : undefined;
+        if (!entry) return undefined;
+        found[dtype].push(entry);
+        return { values: entry.values, end: at + entry.text.length };
+      },
+      offer: (group, dtype, text, values) => {
+        if (holdsWeights(group)) offers[dtype].push({ group, text, values });
+      },
+      accept: (dtype) => {
+        this.#lookups += found[dtype].length + offers[dtype].length;
+        this.#hits += found[dtype].length;
+        for (const entry of found[dtype]) this.#touch(entry);
+        for (const offer of offers[dtype]) this.#keep(offer, dtype);
+      },
+    };
+  }
+
+  #find(group: GroupMember, dtype: Dtype, body: Buffer, at: number): Entry | undefined {
+    return this.#alike.get(keyOf(group, dtype, body, at))?.find(({ text }) => {
+      const end = at + text.length;
+      return end <= body.length && body.compare(text, 0, text.length, at, end) === 0;
+    });
+  }
+
+  #touch(entry: Entry): void {
+    this.#entries.delete(entry);
+    this.#entries.add(entry);
+    const alike = this.#alike.get(entry.key) ?? [];
+    alike.push(...alike.splice(alike.indexOf(entry), 1));
+  }
+
+  #keep({ group, text, values }: Offer, dtype: Dtype): void {
+    const bytes = amount('the size of weights', ENTRY_BYTES + text.length + this.#bytesOf(group, values));
+    if (text.length < KEY_BYTES || bytes > this.#limit) return;
+
+    for (const [name, tensor] of Object.entries(values)) {
+      Object.assign(values, { [name]: { ...(tensor as Tensor), data: (tensor as Tensor).data.slice() } });
+    }
+    const key = keyOf(group, dtype, text);
+    const alike = this.#alike.get(key) ?? [];
+    this.#alike.set(key, alike);
+    const ownText = Buffer.allocUnsafeSlow(text.length);
+    text.copy(ownText);
+    const entry = { key, text: ownText, values, bytes };
+    alike.push(entry);
+    this.#entries.add(entry);
+    this.#bytes += bytes;
+    if (alike.length > MOST_ALIKE) this.#forget(alike[0]);
+    for (const oldest of this.#entries) {
+      if (this.#bytes <= this.#limit) break;
+      this.#forget(oldest);
+    }
+  }
+
+  #bytesOf({ members }: GroupMember, values: Values): number {
+    return Object.entries(values).reduce((sum, [name, value]) => {
+      const { data, shape } = value as Tensor;
+      const [rows, columns] = shape;
+      const { elementsForFactor } = this.#kernels[dtypeOf(data)];
+      const panels = isFactor(members[name] as TensorMember) ? elementsForFactor(rows, columns) : 0;
+      return sum + TENSOR_BYTES + data.byteLength + panels * data.BYTES_PER_ELEMENT;
+    }, 0);
+  }
+
+  #forget(entry: Entry): void {
+    this.#entries.delete(entry);
+    this.#bytes -= entry.bytes;
+    const others = (this.#alike.get(entry.key) ?? []).filter((one) => one !== entry);
+    if (others.length > 0) this.#alike.set(entry.key, others);
+    else this.#alike.delete(entry.key);
+  }
+}
+
+/** Is it a group of tensors that do not depend on the examples? */
+function holdsWeights({ members }: GroupMember): boolean {
+  return Object.values(members).every((member) => member.kind === 'tensor' && !hasBatchAxis(member));
+}
+
+function keyOf({ name }: GroupMember, dtype: Dtype, text: Buffer, at = 0): string {
+  return `${name} ${dtype} ${text.toString('latin1', at, at + KEY_BYTES)}`;
+}

@@ -1,0 +1,33 @@
+/**
+ * 10^e for −348 ≤ e ≤ 347 as 128 bits: the bits of 10^e from its highest on, cut off and rounded up. The host computes
+ * them when it loads the module (../powers-of-ten.ts) and writes them here.
+ */
+const LEAST_POWER: i32 = -348;
+
+const ENTRY: usize = 32; // cut off: low, high; rounded up: low, high
+
+export const POWERS: usize = memory.data(22272, 16); // 696 entries
+
+// @ts-expect-error: decorator
+@inline
+export function powerCutOff(e: i32): usize {
+  return POWERS + <usize>(e - LEAST_POWER) * ENTRY;
+}
+
+// @ts-expect-error: decorator
+@inline
+export function powerRoundedUp(e: i32): usize {
+  return POWERS + <usize>(e - LEAST_POWER) * ENTRY + 16;
+}
+
+/** The high 64 bits of a · b. */
+// @ts-expect-error: decorator
+@inline
+export function multiplyHigh(a: u64, b: u64): u64 {
+  const aLow = a & 0xffffffff, aHigh = a >> 32;
+  const bLow = b & 0xffffffff, bHigh = b >> 32;
+  const lowHigh = aLow * bHigh;
+  const highLow = aHigh * bLow;
+  const middle = ((aLow * bLow) >> 32) + (highLow & 0xffffffff) + lowHigh;
+  return aHigh * bHigh + (highLow >> 32) + (middle >> 32);
+}

@@ -1,0 +1,365 @@
+import { Faults } from '../../tensor/refusal.js';
+import {
+  type ChoiceMember,
+  type GroupMember,
+  type IntegerMember,
+  pointerTo,
+  symbolicShape,
+  type TensorMember,
+  type TextMember,
+  type Values,
+} from '../../tensor/signature.js';
+import { arrayOf, type Dtype, elements, rowMajor, type Tensor } from '../../tensor/tensor.js';
+import type { JsonCodec } from './codec.js';
+import {
+  CLOSE_ARRAY,
+  CLOSE_OBJECT,
+  COLON,
+  enter,
+  expect,
+  expectEnd,
+  hasNext,
+  path,
+  pause,
+  peek,
+  peekKind,
+  readNumber,
+  readString,
+  type Scanner,
+  scan,
+  skipFinite,
+  skipValue,
+  startsNumber,
+  type ValueKind,
+} from './scanner.js';
+
+/** Groups that have been read before, known by their text. */
+export interface KnownGroups {
+  /** The values of the group whose text begins here, and the offset behind it, if it is known. */
+  find(group: GroupMember, dtype: Dtype, body: Buffer, at: number): { values: Values; end: number } | undefined;
+  /** Told of a group that was read without a fault from this text, in a body that may still turn out to have one. */
+  offer(group: GroupMember, dtype: Dtype, text: Buffer, values: Values): void;
+}
+
+/** What reading shares, such as the faults of a body, by what they are (a wrong member outranks a wrong tensor). */
+interface Found {
+  readonly request: Faults;
+  readonly tensor: Faults;
+  /** The type that the numbers of tensors are read to. */
+  readonly dtype: Dtype;
+  /** The fast road for tensors; without it all are read by the plain one. */
+  readonly codec: JsonCodec | undefined;
+  readonly known: KnownGroups | undefined;
+}
+
+/**
+ * Reads a request: exactly the members of the signature, tensors as rectangular arrays of finite numbers; null for a
+ * member that may be absent means that it is. The tensors come back in row-major order and in the type that the member
+ * `dtype` says, if there is one; their shapes are not compared with the signature yet.
+ *
+ * @param codec the fast road for tensors; what it cannot read, the plain reader below does
+ * @param known what need not be read again
+ * @throws Refusal invalid-json at the first byte that is not JSON, else invalid-request with every member that is
+ *   unknown, missing, double or of the wrong type, else invalid-tensor with every tensor that is not one
+ */
+export function readJson(bytes: Uint8Array, signature: GroupMember, codec?: JsonCodec, known?: KnownGroups): Values {
+  const scanner = scan(bytes, codec?.checkpoint);
+  const guess = guessDtype(scanner.bytes, signature);
+  const read = readAs(guess, scanner, signature, codec, known);
+  const { dtype = guess } = read.values;
+  // The member may come after the tensors: only now is it known what they should have been read as.
+  const { values, found } = dtype === guess ? read : readAs(dtype as Dtype, scanner, signature, codec, known);
+  found.request.refuse('invalid-request');
+  found.tensor.refuse('invalid-tensor');
+  return values;
+}
+
+/** The dtype that the body probably asks for: its name is somewhere in it. */
+function guessDtype(bytes: Buffer, { members: { dtype } }: GroupMember): Dtype {
+  if (dtype?.kind !== 'choice') return 'float64';
+  const others = dtype.choices.filter((choice) => choice !== dtype.otherwise);
+  return (others.find((choice) => bytes.includes(`"${choice}"`)) ?? dtype.otherwise) as Dtype;
+}
+
+/** Reads the whole body, with all numbers as of one dtype. */
+function readAs(
+  dtype: Dtype,
+  scanner: Scanner,
+  signature: GroupMember,
+  codec: JsonCodec | undefined,
+  known: KnownGroups | undefined,
+) {
+  scanner.at = 0;
+  scanner.due = 0;
+  codec?.open(scanner.bytes, dtype);
+  const found: Found = { request: new Faults(), tensor: new Faults(), dtype, codec, known };
+  const values = readGroup(scanner, signature, '', found) ?? {};
+  scanner.pointer = '';
+  expectEnd(scanner);
+  return { values, found };
+}
+
+const PHRASES: Record<ValueKind, string> = {
+  object: 'an object',
+  array: 'an array',
+  string: 'a string',
+  number: 'a number',
+  boolean: 'a boolean',
+  null: 'null',
+};
+
+function readGroup(scanner: Scanner, signature: GroupMember, pointer: string, found: Found): Values | undefined {
+  const kind = peekKind(scanner);
+  if (kind !== 'object') {
+    const names = Object.keys(signature.members).join(', ');
+    found.request.add(pointer, `${pointer || 'the body'} is ${PHRASES[kind]}, but must be an object of ${names}`);
+    skipValue(scanner);
+    return undefined;
+  }
+  const values: Record<string, Values[string]> = {};
+  const seen = new Set<string>();
+  const given = new Set<string>();
+  scanner.at++;
+  if (peek(scanner) === CLOSE_OBJECT) scanner.at++;
+  else {
+    do {
+      const name = readString(scanner);
+      const at = pointerTo(pointer, shorten(name));
+      scanner.pointer = at;
+      expect(scanner, COLON, '":"');
+      const member = Object.hasOwn(signature.members, name) ? signature.members[name] : undefined;
+      if (member === undefined || seen.has(name)) {
+        const names = Object.keys(signature.members).join(', ');
+        found.request.add(at, member ? `${at} is given twice` : `${at} is unknown; the members here are ${names}`);
+        skipValue(scanner);
+      } else {
+        seen.add(name);
+        // Clients of many languages write null for what is not set.
+        if (member.optional && peekKind(scanner) === 'null') skipValue(scanner);
+        else {
+          given.add(name);
+          if (member.kind === 'tensor') values[name] = readTensor(scanner, member, at, found);
+          else if (member.kind === 'group') values[name] = readKnownGroup(scanner, member, at, found);
+          else values[name] = readOption(scanner, member, at, found);
+        }
+      }
+      scanner.pointer = pointer;
+    } while (hasNext(scanner, CLOSE_OBJECT));
+  }
+  checkPresence(signature, given, pointer, found.request);
+  for (const [name, member] of Object.entries(signature.members)) {
+    if (member.kind === 'choice') values[name] ??= member.otherwise;
+  }
+  return values;
+}
+
+/** A group inside another one: taken over if its text is known, else read. */
+function readKnownGroup(scanner: Scanner, signature: GroupMember, pointer: string, found: Found): Values | undefined {
+  const { known, dtype, request, tensor } = found;
+  peek(scanner);
+  const start = scanner.at;
+  const before = known?.find(signature, dtype, scanner.bytes, start);
+  if (before) {
+    scanner.at = before.end;
+    return before.values;
+  }
+  const values = readGroup(scanner, signature, pointer, found);
+  if (values && request.isEmpty && tensor.isEmpty) {
+    known?.offer(signature, dtype, scanner.bytes.subarray(start, scanner.at), values);
+  }
+  return values;
+}
+
+/** An unknown name is shown to its sender, but not a megabyte of it. */
+function shorten(name: string): string {
+  return name.length > 64 ? `${name.slice(0, 64)}…` : name;
+}
+
+function checkPresence(signature: GroupMember, given: ReadonlySet<string>, pointer: string, faults: Faults): void {
+  const missing = (name: string, why: string) => {
+    const member = signature.members[name];
+    const shape = member.kind === 'tensor' ? `, ${symbolicShape(member)}` : '';
+    const at = pointerTo(pointer, name);
+    faults.add(at, `${at} is missing (${member.description}${shape})${why}`);
+  };
+
+  for (const [name, member] of Object.entries(signature.members)) {
+    if (!member.optional && !given.has(name)) missing(name, '');
+  }
+
+  for (const names of signature.together) {
+    if (!names.some((name) => given.has(name))) continue;
+    for (const name of names) {
+      if (!given.has(name)) missing(name, `: ${names.join(' and ')} are given together or left out together`);
+    }
+  }
+
+  if (signature.either.length === 0) return;
+  const started = signature.either.filter(({ need, may = [] }) => [...need, ...may].some((name) => given.has(name)));
+  if (started.length === 0) {
+    const ways = signature.either.map(({ need }) => listed(need)).join(', or ');
+    faults.add(pointer, `the forward pass is missing: ${pointer || 'the body'} must have either ${ways}`);
+  } else if (started.length > 1) {
+    const [first, second] = started.map(
+      ({ need, may = [] }) => [...need, ...may].find((name) => given.has(name)) ?? '',
+    );
+    const at = pointerTo(pointer, second);
+    faults.add(at, `${at} cannot be given together with ${pointerTo(pointer, first)}: one of them is enough`);
+  } else {
+    const [{ need }] = started;
+    for (const name of need) if (!given.has(name)) missing(name, `: ${need.join(', ')} belong together`);
+  }
+}
+
+function readOption(
+  scanner: Scanner,
+  member: ChoiceMember | IntegerMember | TextMember,
+  pointer: string,
+  found: Found,
+): string | number | undefined {
+  const kind = peekKind(scanner);
+  const expected = expectedOption(member);
+
+  if (member.kind === 'choice' && kind === 'string') {
+    const value = readString(scanner);
+    if (member.choices.includes(value)) return value;
+    found.request.add(pointer, `${pointer} is ${JSON.stringify(shorten(value))}, but must be ${expected}`);
+  } else if (member.kind === 'integer' && kind === 'number') {
+    const value = readNumber(scanner);
+    if (Number.isInteger(value) && value >= member.minimum) return value;
+    found.request.add(pointer, `${pointer} is ${value}, but must be ${expected}`);
+  } else if (member.kind === 'text' && kind === 'string') {
+    const value = readString(scanner);
+    if (value.length <= member.longest) return value;
+    found.request.add(pointer, `${pointer} has ${value.length} characters, but must be ${expected}`);
+  } else {
+    found.request.add(pointer, `${pointer} is ${PHRASES[kind]}, but must be ${expected}`);
+    skipValue(scanner);
+  }
+  return undefined;
+}
+
+function expectedOption(member: ChoiceMember | IntegerMember | TextMember): string {
+  switch (member.kind) {
+    case 'choice':
+      return member.choices.map((name) => `"${name}"`).join(' or ');
+    case 'integer':
+      return `a whole number of at least ${member.minimum}`;
+    case 'text':
+      return `a string of at most ${member.longest} characters`;
+  }
+}
+
+function readTensor(scanner: Scanner, member: TensorMember, pointer: string, found: Found): Tensor | undefined {
+  const kind = peekKind(scanner);
+  if (kind !== 'array') {
+    const rank = member.dims.length;
+    const expected = `${rank} levels of nested arrays of numbers, ${symbolicShape(member)}`;
+    found.request.add(pointer, `${pointer} is ${PHRASES[kind]}, but must be ${expected}`);
+    skipValue(scanner);
+    return undefined;
+  }
+  const start = scanner.at;
+  const fast = found.codec?.readTensor(start);
+  if (fast) {
+    scanner.at = fast.end;
+    return fast.tensor;
+  }
+  const checked = checkNestedArrays(scanner, found.dtype);
+  if (Array.isArray(checked)) return readNumbers(scanner, start, checked, found);
+  found.tensor.add(pointer + checked.at, checked.detail(pointer));
+  // The rest of the tensor must still be JSON.
+  scanner.at = start;
+  skipValue(scanner);
+  return undefined;
+}
+
+/** What is wrong with nested arrays: where below the tensor, and the sentence for it. */
+interface Flaw {
+  readonly at: string;
+  detail(pointer: string): string;
+}
+
+/**
+ * Consumes nested arrays of numbers: the shape they are nested in, or what is wrong with them. No number is computed
+ * that cannot be too large, so that large bodies are refused quickly.
+ *
+ * `index` of the scanner is at any time the path of the value that comes next.
+ */
+function checkNestedArrays(scanner: Scanner, dtype: Dtype): number[] | Flaw {
+  const { index } = scanner;
+  const shape: number[] = [];
+  let rank = 0; // depth of the numbers, known from the first one on
+
+  for (;;) {
+    const kind = peekKind(scanner);
+    if (kind === 'array') {
+      if (index.length === rank && rank > 0) return mixed(index, 'an array', 'a number');
+      enter(scanner, index.length);
+      index.push(0);
+      if (peek(scanner) !== CLOSE_ARRAY) continue;
+      index.pop();
+      return flaw(index, (at) => `${at} is empty; every dimension must be at least 1`);
+    }
+    if (kind !== 'number') return flaw(index, (at) => `${at} is ${PHRASES[kind]}, but must be a number`);
+    if (rank === 0) rank = index.length;
+    if (index.length !== rank) return mixed(index, 'a number', 'an array');
+    const start = scanner.at;
+    if (!skipFinite(scanner, dtype)) {
+      const text = shorten(scanner.bytes.toString('latin1', start, Math.min(scanner.at, start + 80)));
+      return flaw(index, (at) => `${at} is ${text}, which is too large for ${dtype}`);
+    }
+
+    index[index.length - 1]++;
+    while (!hasNext(scanner, CLOSE_ARRAY)) {
+      const count = index.pop() ?? 0;
+      const depth = index.length;
+      shape[depth] ??= count;
+      if (shape[depth] !== count) {
+        const first = index.map(() => '/0').join('');
+        const length = shape[depth];
+        return {
+          at: path(index),
+          detail: (pointer) =>
+            `${pointer}${path(index)} has ${elementsText(count)}, but ${pointer}${first} has ${length}`,
+        };
+      }
+      if (depth === 0) return shape;
+      index[depth - 1]++;
+    }
+  }
+}
+
+/** The numbers of nested arrays that have been checked, in the order they are written. */
+function readNumbers(checked: Scanner, start: number, shape: number[], { dtype, codec }: Found): Tensor {
+  // A large tensor would else be there twice: the fast road has given up, but not the memory that it has read to.
+  const data = codec?.room(elements(shape)) ?? new arrayOf[dtype](elements(shape));
+  const scanner = { ...checked, at: start, due: start };
+  for (let i = 0; i < data.length; i++) {
+    while (!startsNumber(scanner.bytes[scanner.at])) scanner.at++;
+    data[i] = readNumber(scanner, dtype);
+    pause(scanner);
+  }
+  return { shape, strides: rowMajor(shape), data };
+}
+
+/** x, a0 and parameters */
+function listed(names: readonly string[]): string {
+  return names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${names.at(-1)}` : names.join();
+}
+
+function elementsText(count: number): string {
+  return count === 1 ? '1 element' : `${count} elements`;
+}
+
+function flaw(index: readonly number[], detail: (at: string) => string): Flaw {
+  const at = path(index);
+  return { at, detail: (pointer) => detail(pointer + at) };
+}
+
+/** An array beside a number at the same depth. */
+function mixed(index: readonly number[], found: string, before: string): Flaw {
+  const at = path(index);
+  const first = index.map(() => '/0').join('');
+  return { at, detail: (pointer) => `${pointer}${at} is ${found}, but ${pointer}${first} is ${before}` };
+}
