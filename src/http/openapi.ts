@@ -8,7 +8,7 @@ import { answerHeaders, type Document, finished, limitHeaders, type ProblemAnswe
 import { DEADLINE_HEADER } from './deadline.js';
 import { problemSchemas } from './problems.js';
 import { REQUEST_ID } from './request-id.js';
-import { groupSchema, ref } from './schema.js';
+import { groupSchema, ref, tensorSchemas } from './schema.js';
 import { sendTagged, type Tagged, tagged } from './tagged.js';
 import { VERSION } from './version.js';
 
@@ -26,7 +26,7 @@ export const openapiPlugin = fp(
     for (const { answer } of operations) groupSchema(answer, schemas, 'answer');
     for (const { request } of operations) groupSchema(request, schemas, 'request');
     for (const schema of schemas.values()) app.addSchema(schema);
-    for (const schema of [...problemSchemas, healthSchema]) app.addSchema(schema);
+    for (const schema of [...tensorSchemas, ...problemSchemas, healthSchema]) app.addSchema(schema);
 
     await app.register(swagger, {
       openapi: {

@@ -33,10 +33,17 @@ export function groupSchema(group: GroupMember, found: Map<string, TSchema>, pla
 }
 
 function memberSchema(member: Member, found: Map<string, TSchema>, place: Place): TSchema {
+  const schema = valueSchema(member, found, place);
+  if (!member.optional || place === 'answer') return schema;
+  if (!('$ref' in schema)) return { ...schema, nullable: true };
+  // What stands beside a reference does not count, and without a type nothing is nullable.
+  return Type.Unsafe({ type: member.kind === 'group' ? 'object' : 'string', nullable: true, allOf: [schema] });
+}
+
+function valueSchema(member: Member, found: Map<string, TSchema>, place: Place): TSchema {
   switch (member.kind) {
     case 'tensor':
-      // OpenAPI Generator's Java clients send [] for a list that is not set, unless it may be null.
-      return { ...tensorSchema(member), ...(member.optional && place !== 'answer' && { nullable: true }) };
+      return tensorSchema(member);
     case 'group':
       groupSchema(member, found, place === 'answer' ? 'part of an answer' : place);
       return ref(member.name);
@@ -55,8 +62,17 @@ function memberSchema(member: Member, found: Map<string, TSchema>, place: Place)
   }
 }
 
-/** Nested arrays, one level an axis. None may be empty, which is not said: `minItems` becomes a tuple in some generated clients. */
+/**
+ * Nested arrays, one level an axis: of what it consists of, most levels are the same for all tensors, and have a name. None may be
+ * empty, which is not said: `minItems` becomes a tuple in some generated clients.
+ */
 function tensorSchema(member: TensorMember): TSchema {
-  const nested = member.dims.reduce<TSchema>((schema) => Type.Array(schema), Type.Number({ format: 'double' }));
-  return { ...nested, description: `${member.description}; shape ${symbolicShape(member)}` };
+  const description = `${member.description}; shape ${symbolicShape(member)}`;
+  return Type.Array(ref(member.dims.length === 2 ? 'Vector' : 'Matrix'), { description });
 }
+
+/** What tensors consist of. */
+export const tensorSchemas: readonly TSchema[] = [
+  Type.Array(Type.Number({ format: 'double' }), { $id: 'Vector', description: 'the last axis of a tensor' }),
+  Type.Array(ref('Vector'), { $id: 'Matrix', description: 'the last two axes of a tensor' }),
+];

@@ -1,11 +1,10 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { delimiter, join, relative } from 'node:path';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { calls } from '../calls.js';
 import { type Service, startService } from '../service.js';
 import { clients } from './clients.js';
-import { here, isCommand, PATH, root } from './path.js';
+import { here, isHere, root, shell } from './commands.js';
 
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
 const manifests = ['typescript/package.json', 'go/go.mod', 'python/requirements.in']
@@ -64,19 +63,6 @@ describe.each(clients)('$name', ({ name, folder, program, needs, generate, compi
     }
   });
 });
-
-/** A file beside this one, or a command. */
-function isHere(need: string): boolean {
-  return existsSync(join(here, need)) || isCommand(need);
-}
-
-/** Runs a command line, which may fetch nothing; a failure shows what it printed. */
-function shell(cwd: string, command: string): string {
-  const env = { ...process.env, PATH: PATH.join(delimiter), GOPROXY: 'off', GOTOOLCHAIN: 'local' };
-  const { status, stdout, stderr } = spawnSync(command, { shell: true, cwd, env, encoding: 'utf8' });
-  if (status !== 0) throw new Error(`${command}\n${stdout}${stderr}`);
-  return stdout;
-}
 
 async function answerTo({ path, body }: (typeof calls)[number]): Promise<unknown> {
   const headers = { 'content-type': 'application/json' };

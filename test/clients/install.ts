@@ -1,9 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { here, isCommand } from './path.js';
+import { here, isCommand } from './commands.js';
 
-/** What each language needs, beside what is on the machine, to generate and compile clients: pinned in its folder. */
-const LANGUAGES = [
+/**
+ * What each language needs, beside what is on the machine, to generate and compile clients, and what finds faults in the document:
+ * pinned in its folder.
+ */
+const FOLDERS = [
+  { folder: 'linters', tools: ['npm'], command: 'npm ci --ignore-scripts' },
   { folder: 'typescript', tools: ['npm'], command: 'npm ci --ignore-scripts' },
   {
     folder: 'go',
@@ -24,7 +28,7 @@ const LANGUAGES = [
 ];
 
 // npm run clients: fetches from the registries of the languages that this machine has.
-for (const { folder, tools, command } of LANGUAGES) {
+for (const { folder, tools, command } of FOLDERS) {
   const missing = tools.filter((tool) => !isCommand(tool));
   if (missing.length > 0) {
     console.error(`${folder}: ${missing.join(', ')} is not installed`);
