@@ -2,12 +2,14 @@ import { configDefaults, defineConfig } from 'vitest/config';
 
 const NODE = Number.parseInt(process.versions.node, 10);
 
-/** What measures how fast the service answers, or needs both processors, runs one file after the other. */
+/** Tests of the service as a process, and of what runs beside it: `npm run test:service`. */
+const SERVICE = 'test/service/**/*.test.ts';
+
+/** Those of them that measure how fast the service answers, or that need both processors: one file after the other. */
 const ALONE = [
-  'test/{log,main,rolling}.test.ts',
-  'test/compute/pool/{faults,pool}.test.ts',
-  'test/docker/balancer-limits.test.ts', // HAProxy resets some clients that still send
-  'test/http/{admission,caches,fuzz,metrics,pipelining,service}.test.ts',
+  'test/service/{log,main,rolling}.test.ts',
+  'test/service/docker/balancer-limits.test.ts', // HAProxy resets some clients that still send
+  'test/service/http/fuzz.test.ts',
 ];
 
 export default defineConfig({
@@ -17,25 +19,34 @@ export default defineConfig({
     execArgv: NODE < 22 ? ['--experimental-wasm-relaxed-simd'] : NODE >= 26 ? ['--experimental-wasm-revectorize'] : [],
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    maxWorkers: '100%', // by default one processor is left idle
     projects: [
       {
         extends: true,
         test: {
-          name: 'together',
+          name: 'in-process',
           include: ['test/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, ...ALONE],
-          maxWorkers: '100%', // by default one processor is left idle
+          exclude: [...configDefaults.exclude, SERVICE],
           sequence: { groupOrder: 0 },
         },
       },
       {
         extends: true,
         test: {
-          name: 'alone',
+          name: 'service',
+          include: [SERVICE],
+          exclude: [...configDefaults.exclude, ...ALONE],
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'service-alone',
           include: ALONE,
           fileParallelism: false,
           retry: 1, // another process of the machine can have come between
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import type { Operation } from '../../src/operations/operation.js';
 import type { GroupMember } from '../../src/tensor/signature.js';
 import { arrayOf, type Dtype } from '../../src/tensor/tensor.js';
-import { type Service, startService } from '../service.js';
+import { type Service, startService } from '../service/process.js';
 import { flat, numbersFrom, tensorsFor } from '../values.js';
 import { type Load, prepareLoad, type Round } from './load.js';
 import { type Part, type Plan, progress, report } from './part.js';

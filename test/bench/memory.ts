@@ -6,7 +6,7 @@ import type { Operation } from '../../src/operations/operation.js';
 import { needOf, type Request } from '../../src/plan/workspace.js';
 import { bindDims, tensorsIn } from '../../src/tensor/shapes.js';
 import { arrayOf, type Dtype, elements } from '../../src/tensor/tensor.js';
-import { startService } from '../service.js';
+import { startService } from '../service/process.js';
 import { builds } from './builds.js';
 import { type Body, post } from './load.js';
 import { type Part, progress, report } from './part.js';

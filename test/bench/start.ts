@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startService } from '../service.js';
+import { startService } from '../service/process.js';
 import { type Part, progress, report } from './part.js';
 import { mebibytes, residentBytes } from './process.js';
 import { rounded, spread, taken } from './statistics.js';

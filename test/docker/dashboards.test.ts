@@ -6,8 +6,8 @@ import { parse } from 'yaml';
 import { operations } from '../../src/operations/operations.js';
 import { type Sample, scrape } from '../http/scrape.js';
 import { type Started, start } from '../http/start.js';
+import { canRun, FOLDER, type Prometheus, promtool, startPrometheus } from '../service/docker/prometheus.js';
 import { numbersFrom, tensorsFor } from '../values.js';
-import { canRun, FOLDER, type Prometheus, promtool, startPrometheus } from './prometheus.js';
 import { parseQuery } from './promql.js';
 
 interface Panel {
@@ -190,7 +190,9 @@ describe('alerts', () => {
   it.runIf(canRun('promtool'))('and the configuration pass promtool, and fire when they must', () => {
     expect(promtool('check', 'config', fileURLToPath(new URL('prometheus.yml', FOLDER)))).toContain('SUCCESS');
     expect(promtool('check', 'rules', fileURLToPath(new URL('alerts.yml', FOLDER)))).toContain('SUCCESS');
-    expect(promtool('test', 'rules', fileURLToPath(new URL('alerts.test.yml', import.meta.url)))).toContain('SUCCESS');
+    expect(
+      promtool('test', 'rules', fileURLToPath(new URL('../service/docker/alerts.test.yml', import.meta.url))),
+    ).toContain('SUCCESS');
   });
 });
 

@@ -7,7 +7,7 @@
  * parameters. UNROLL_URL names a service that runs already; without it one is started.
  */
 import { readFileSync } from 'node:fs';
-import { startService } from '../service.js';
+import { startService } from '../service/process.js';
 import { printBackward, printExchange, printForward } from './printing.js';
 
 /** Tensors are nested arrays, outermost axis first: x[feature][week][day]. */

@@ -1,7 +1,7 @@
 /** npm run fuzz: FUZZ_RUNS requests (100,000), odd ones and good ones, by FUZZ_SEED. Exits with 1 when a promise is broken. */
 import { watchMemory } from '../proof/memory.js';
 import { finding, print } from '../proof/report.js';
-import { startService } from '../service.js';
+import { startService } from '../service/process.js';
 import { fuzzHttp } from './http.js';
 
 const runs = Number(process.env.FUZZ_RUNS ?? 100_000);

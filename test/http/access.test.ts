@@ -14,7 +14,7 @@ import { buildApp } from '../../src/http/app.js';
 import { PROBLEM_TYPE } from '../../src/http/problems.js';
 import { ConfigError, loadConfig } from '../../src/settings/config.js';
 import { memoryStore } from '../../src/stores/memory.js';
-import { type Service, startService } from '../service.js';
+import { type Service, startService } from '../service/process.js';
 import { type Limits, type Started, start } from './start.js';
 
 const PATH = '/v1/rnn/forward';

@@ -9,8 +9,8 @@ import { cacheId } from '../../src/stores/cache-id.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { redisStore } from '../../src/stores/redis.js';
 import { anyDtype } from '../kernels/builds.js';
-import { hasRedis, type RedisServer, startRedis } from '../redis.js';
-import { type Service, startService } from '../service.js';
+import { type Service, startService } from '../service/process.js';
+import { hasRedis, type RedisServer, startRedis } from '../service/redis.js';
 import { dimsArbitrary, type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../values.js';
 import { type Started, start } from './start.js';
 

@@ -4,7 +4,7 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from 'p
 import supertest from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { problemKinds } from '../../src/http/problems.js';
-import { type Balancer, isInstalled, startBalancer } from '../balancer.js';
+import { type Balancer, isInstalled, startBalancer } from '../service/balancer.js';
 import { type Started, start } from './start.js';
 
 /** What the Accept header of a browser looks like. */

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { PROBLEM_TYPE } from '../../src/http/problems.js';
-import { hasRedis, type RedisServer, startRedis } from '../redis.js';
+import { hasRedis, type RedisServer, startRedis } from '../service/redis.js';
 import { type Limits, type Started, start } from './start.js';
 
 const PATH = '/v1/rnn/forward';

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Service, startService } from '../service.js';
+import { type Service, startService } from '../service/process.js';
 
 /** The real service, and a way to break its workers from outside. */
 export interface Breakable extends Service {

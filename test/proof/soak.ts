@@ -3,7 +3,7 @@
 import { parseArgs } from 'node:util';
 import { argumentsOr } from '../arguments.js';
 import { quantile, rounded } from '../bench/statistics.js';
-import { startService } from '../service.js';
+import { startService } from '../service/process.js';
 import { type Loader, startLoader } from './load.js';
 import { watchMemory } from './memory.js';
 import { type Finding, figuresOf, finding, findingsOf, print, untouched } from './report.js';

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Tier } from '../../src/kernels/kernels.js';
-import type { Service } from '../service.js';
+import type { Service } from '../service/process.js';
 import { type Case, makeCatalogue } from './catalogue.js';
 import { startLoader } from './load.js';
 

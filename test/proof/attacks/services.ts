@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Service } from '../../service.js';
+import type { Service } from '../../service/process.js';
 import type { Target } from './siege.js';
 
 const MIB = 2 ** 20;

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { mebibytes, residentBytes } from '../../bench/process.js';
 import { rounded } from '../../bench/statistics.js';
-import { startService } from '../../service.js';
+import { startService } from '../../service/process.js';
 import type { Crews } from '../crew.js';
 import { ceilingMib, watchPeak } from '../memory.js';
 import { type Finding, finding } from '../report.js';

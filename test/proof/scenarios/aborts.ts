@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cpuMs, mebibytes, residentBytes } from '../../bench/process.js';
 import { rounded, spread } from '../../bench/statistics.js';
-import { startService } from '../../service.js';
+import { startService } from '../../service/process.js';
 import { startLoader } from '../load.js';
 import { figuresOf, finding, findingsOf, untouched } from '../report.js';
 import type { Scenario } from '../scenario.js';

@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { startService } from '../../service.js';
+import { startService } from '../../service/process.js';
 import { startLoader } from '../load.js';
 import { figuresOf, finding, findingsOf, total, untouched } from '../report.js';
 import type { Scenario } from '../scenario.js';

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cpuMs } from '../../bench/process.js';
 import { rounded } from '../../bench/statistics.js';
-import { type Service, startService } from '../../service.js';
+import { type Service, startService } from '../../service/process.js';
 import type { Attack } from '../attacks/attack.js';
 import { ATTACKS, TRIALS } from '../attacks/attacks.js';
 import { environmentOf, type Kind, politeHeaders, SERVICES, targetOf } from '../attacks/services.js';

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startService } from '../../service.js';
+import { startService } from '../../service/process.js';
 import { nest, rnnBody } from '../bodies.js';
 import { ceilingMib, watchPeak } from '../memory.js';
 import { finding, total } from '../report.js';

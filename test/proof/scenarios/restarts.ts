@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { rounded } from '../../bench/statistics.js';
-import { startService } from '../../service.js';
+import { startService } from '../../service/process.js';
 import { startLoader } from '../load.js';
 import { figuresOf, finding, findingsOf, untouched } from '../report.js';
 import type { Scenario } from '../scenario.js';

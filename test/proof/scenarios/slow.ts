@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { rounded } from '../../bench/statistics.js';
-import { startService } from '../../service.js';
+import { startService } from '../../service/process.js';
 import type { Case } from '../catalogue.js';
 import { startLoader } from '../load.js';
 import { figuresOf, finding, findingsOf, untouched } from '../report.js';

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { numbersFrom, operationCalled, tensorsFor } from '../values.js';
+import { type Service, startService } from './process.js';
 import { freePort, hasRedis, type RedisServer, startRedis } from './redis.js';
-import { type Service, startService } from './service.js';
-import { numbersFrom, operationCalled, tensorsFor } from './values.js';
 
 const dims = { n_x: 2, n_a: 3, n_y: 1, m: 2, T_x: 3 };
 const forward = tensorsFor(operationCalled('rnnForward').request, dims, numbersFrom(1, 0.5), {

@@ -17,7 +17,7 @@ export interface Service {
   stop(): Promise<number>;
 }
 
-const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 /** A start takes a second of processor time, of which a busy machine may give little. */
 const START_LIMIT_MS = 90_000;
 /** More than DRAIN_LIMIT, so that the service's own limit is met first. */

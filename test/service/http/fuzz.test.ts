@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { fuzzHttp } from '../fuzz/http.js';
-import { exchange } from '../fuzz/wire.js';
-import { type Service, startService } from '../service.js';
+import { fuzzHttp } from '../../fuzz/http.js';
+import { exchange } from '../../fuzz/wire.js';
+import { type Service, startService } from '../process.js';
 
 /** A few of the requests that `npm run fuzz` sends. */
 

@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { connectRedis } from '../../src/settings/redis.js';
+import { connectRedis } from '../../../src/settings/redis.js';
 import { hasRedis, type RedisServer, startRedis } from '../redis.js';
 
 /** Generous: the machine may be busy. */

@@ -5,10 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type Service, startService } from './service.js';
-import { numbersFrom, operationCalled, tensorsFor } from './values.js';
+import { numbersFrom, operationCalled, tensorsFor } from '../values.js';
+import { type Service, startService } from './process.js';
 
-const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const running: Service[] = [];
 const started = async (env?: Record<string, string>) => {
   const service = await startService(env);

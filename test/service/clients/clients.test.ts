@@ -1,10 +1,10 @@
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { calls } from '../calls.js';
-import { type Service, startService } from '../service.js';
-import { clients } from './clients.js';
-import { here, isHere, root, shell } from './commands.js';
+import { calls } from '../../calls.js';
+import { clients } from '../../clients/clients.js';
+import { here, isHere, root, shell } from '../../clients/commands.js';
+import { type Service, startService } from '../process.js';
 
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
 const manifests = ['typescript/package.json', 'go/go.mod', 'python/requirements.in']

@@ -4,10 +4,10 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { connectRedis } from '../../src/settings/redis.js';
-import { cacheId } from '../../src/stores/cache-id.js';
-import { redisStore } from '../../src/stores/redis.js';
-import { CacheBusy, type CacheStore, CacheTooLarge, CacheUnavailable } from '../../src/stores/store.js';
+import { connectRedis } from '../../../src/settings/redis.js';
+import { cacheId } from '../../../src/stores/cache-id.js';
+import { redisStore } from '../../../src/stores/redis.js';
+import { CacheBusy, type CacheStore, CacheTooLarge, CacheUnavailable } from '../../../src/stores/store.js';
 import { freePort, hasRedis, type RedisServer, startRedis } from '../redis.js';
 
 const LONG = 600_000;

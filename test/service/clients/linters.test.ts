@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { here, isHere, root, shell } from './commands.js';
+import { here, isHere, root, shell } from '../../clients/commands.js';
 
 const linters = [
   { name: 'spectral', command: 'spectral lint --ruleset test/clients/linters/spectral.yaml --fail-severity hint' },

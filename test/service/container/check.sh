@@ -2,13 +2,13 @@
 # Builds the image and runs it for real, as strictly as a deployment may: read-only root file system, no capabilities,
 # no new privileges, its own process and network namespaces. User, environment and commands are the image's own.
 #
-#   test/container/check.sh [NODE_IMAGE]      (default: $NODE_IMAGE, or localhost/node:26-bookworm-slim)
+#   test/service/container/check.sh [NODE_IMAGE]      (default: $NODE_IMAGE, or localhost/node:26-bookworm-slim)
 #
 # No container engine is needed: buildah builds, runc runs. A local default image that is missing is made by
 # ../shared/tools/stand-in-node-image.sh where that exists. What is missing skips the check, but fails it in CI.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
 stand_in=$root/../shared/tools/stand-in-node-image.sh
 base=${1:-${NODE_IMAGE:-localhost/node:26-bookworm-slim}}
 name=unroll-check-$$

@@ -1,9 +1,9 @@
 import { Agent, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
+import { numbersFrom, operationCalled, tensorsFor } from '../values.js';
 import { balancers, freePort, isInstalled, startBalancer } from './balancer.js';
-import { type Service, startService } from './service.js';
-import { numbersFrom, operationCalled, tensorsFor } from './values.js';
+import { type Service, startService } from './process.js';
 
 /**
  * Rolling restarts of two instances behind the balancers that docker/ configures: ROLLS=20 makes it so many. Every

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { Ajv } from 'ajv';
 import { expect } from 'vitest';
-import { PROBLEM_TYPE, type ProblemCode, problemKinds, problemSchemas } from '../../src/http/problems.js';
+import { PROBLEM_TYPE, type ProblemCode, problemKinds, problemSchemas } from '../../../src/http/problems.js';
 
 export interface Answer {
   readonly status: number;

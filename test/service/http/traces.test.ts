@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
-import { numbersFrom, operationCalled, tensorsFor } from '../values.js';
+import { numbersFrom, operationCalled, tensorsFor } from '../../values.js';
 import { type Collector, type Span, startCollector } from './collector.js';
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../../dist/main.js', import.meta.url));
 const lstmForward = (n_a = 3, m = 4, T_x = 5) =>
   JSON.stringify(
     tensorsFor(operationCalled('lstmForward').request, { n_x: 2, n_a, n_y: 2, m, T_x, T_da: T_x }, numbersFrom(1), {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Balancer, isInstalled, startBalancer } from '../balancer.js';
-import { type Service, startService } from '../service.js';
+import { type Service, startService } from '../process.js';
 import { expectProblem } from './problem.js';
 import { begin, readAnswer, upload } from './upload.js';
 

@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
-import { scrape } from './http/scrape.js';
+import { scrape } from '../http/scrape.js';
 import { freePort } from './redis.js';
 
-const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 const folder = mkdtempSync(join(tmpdir(), 'unroll-log-'));
 const running: ChildProcess[] = [];

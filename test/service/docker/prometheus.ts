@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parse, stringify } from 'yaml';
 
-export const FOLDER = new URL('../../docker/prometheus/', import.meta.url);
+export const FOLDER = new URL('../../../docker/prometheus/', import.meta.url);
 
 /** Is the program installed? In CI it has to be: what needs it then fails without it. */
 export function canRun(program: string): boolean {

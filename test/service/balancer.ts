@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { loadConfig } from '../src/settings/config.js';
+import { loadConfig } from '../../src/settings/config.js';
 
-const docker = (file: string) => fileURLToPath(new URL(`../docker/${file}`, import.meta.url));
+const docker = (file: string) => fileURLToPath(new URL(`../../docker/${file}`, import.meta.url));
 
 interface Kind {
   readonly program: string;
