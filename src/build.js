@@ -19,14 +19,19 @@ const record = join(root, 'dist', 'built.json');
 const tool = (packageName, bin) =>
   join(dirname(createRequire(import.meta.url).resolve(`${packageName}/package.json`)), bin);
 
+/** Files beside the folder called assembly, which both compilers read. @param {string} file */
+const shared = (file) =>
+  [...readFileSync(file, 'utf8').matchAll(/from '(\.\.\/.+)'/g)].map(([, path]) => join(dirname(file), `${path}.ts`));
+
 /** @param {string} name @param {string} folder @param {readonly string[]} options */
 const wasm = (name, folder, ...options) => {
   const assembly = join(src, folder, 'assembly');
   const output = join(root, 'dist', `${name}.wasm`);
   const config = join(src, 'asconfig.json');
+  const sources = readdirSync(assembly).map((file) => join(assembly, file));
   return {
     name,
-    inputs: [config, ...readdirSync(assembly).map((file) => join(assembly, file))],
+    inputs: [config, ...sources, ...sources.flatMap(shared)],
     outputs: [output],
     command: [
       tool('assemblyscript', 'bin/asc.js'),

@@ -1,7 +1,7 @@
 import type { Dtype, Numbers } from '../tensor/tensor.js';
 
 /**
- * The inner loops the engine may call, and the way it lays numbers out.
+ * The inner loops that the engine may call.
  *
  * An activation is held as rows: one row an example, its features side by side. A batch `v` of m examples
  * with n features is a run of m · n numbers; example j is v[j·n] … v[j·n + n − 1]. The equations are written for
@@ -9,27 +9,10 @@ import type { Dtype, Numbers } from '../tensor/tensor.js';
  * into its output. Each row gives the same bits alone and in a batch.
  *
  * All numbers of one request are of one type. Weights may lie anywhere; everything else that a kernel reads or writes
- * comes from the reserved memory.
+ * comes from the reserved memory. Of an elementary kernel (∘, + and −, σ and tanh with their gradients) the output may
+ * be the same memory as an input.
  */
-export interface Kernels {
-  readonly dtype: Dtype;
-
-  /**
-   * Memory for one request; a further call takes all of it back. The numbers are zero.
-   *
-   * @param elements what the arrays of the request take together, by `elementsFor` and `elementsForFactor`
-   */
-  reserve(elements: number): (length: number) => Numbers;
-
-  /** What an array of this length takes of the reserved memory. */
-  elementsFor(length: number): number;
-
-  /** What `factor` takes of the reserved memory for a matrix of this size, at most. */
-  elementsForFactor(rows: number, columns: number): number;
-
-  /** Makes a matrix ready to be multiplied with many times. The matrix must not change afterwards. */
-  factor(W: Matrix): Factor;
-
+export interface Loops {
   /** out[j, :] = row, for every example j. The number of examples is out.length / row.length. */
   fillRows(out: Rows, row: Rows): void;
 
@@ -48,18 +31,34 @@ export interface Kernels {
   /** out = one + other. */
   add(out: Rows, one: Rows, other: Rows): void;
 
+  /** out = one − other. */
+  subtract(out: Rows, one: Rows, other: Rows): void;
+
+  /** out = one ∘ other. */
+  hadamard(out: Rows, one: Rows, other: Rows): void;
+
+  /** out += one ∘ other. */
+  addHadamard(out: Rows, one: Rows, other: Rows): void;
+
+  /** v = σ(v), in place. */
+  sigmoid(v: Rows): void;
+
+  /** dz = da ∘ a ∘ (1 − a), where a = σ(z). */
+  sigmoidGradient(dz: Rows, da: Rows, a: Rows): void;
+
   /** v = tanh(v), in place. */
   tanh(v: Rows): void;
-
-  /** Each row of n numbers becomes its softmax, in place. */
-  softmaxRows(v: Rows, n: number): void;
 
   /** dz = da ∘ (1 − a²), where a = tanh(z). */
   tanhGradient(dz: Rows, da: Rows, a: Rows): void;
 
+  /** Each row of n numbers becomes its softmax, in place. */
+  softmaxRows(v: Rows, n: number): void;
+
   /**
    * The LSTM from its pre-activations, which the gates hold when they arrive:
    * ft = σ(ft), it = σ(it), cct = tanh(cct), ot = σ(ot), c_next = ft∘c_prev + it∘cct, a_next = ot∘tanh(c_next).
+   * The elementary kernels say the same; in one go it is faster.
    */
   lstmGates(gates: LstmGates, c_next: Rows, a_next: Rows, c_prev: Rows): void;
 
@@ -77,6 +76,27 @@ export interface Kernels {
     c_prev: Rows,
     c_next: Rows,
   ): void;
+}
+
+/** The loops for one type of numbers, and the way that they lay numbers out. */
+export interface Kernels extends Loops {
+  readonly dtype: Dtype;
+
+  /**
+   * Memory for one request; a further call takes all of it back. The numbers are zero.
+   *
+   * @param elements what the arrays of the request take together, by `elementsFor` and `elementsForFactor`
+   */
+  reserve(elements: number): (length: number) => Numbers;
+
+  /** What an array of this length takes of the reserved memory. */
+  elementsFor(length: number): number;
+
+  /** What `factor` takes of the reserved memory for a matrix of this size, at most. */
+  elementsForFactor(rows: number, columns: number): number;
+
+  /** Makes a matrix ready to be multiplied with many times. The matrix must not change afterwards. */
+  factor(W: Matrix): Factor;
 }
 
 /** A run of numbers: number i is data[offset + i]. */

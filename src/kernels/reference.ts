@@ -26,9 +26,14 @@ function plain(dtype: Dtype): Kernels {
     addOuterProducts,
     addRows,
     add,
+    subtract,
+    hadamard,
+    addHadamard,
+    sigmoid,
+    sigmoidGradient,
     tanh,
-    softmaxRows,
     tanhGradient,
+    softmaxRows,
     lstmGates,
     lstmGateGradients,
   };
@@ -204,6 +209,24 @@ function add(out: Rows, one: Rows, other: Rows): void {
   }
 }
 
+function subtract(out: Rows, one: Rows, other: Rows): void {
+  for (let i = 0; i < out.length; i++) {
+    out.data[out.offset + i] = one.data[one.offset + i] - other.data[other.offset + i];
+  }
+}
+
+function hadamard(out: Rows, one: Rows, other: Rows): void {
+  for (let i = 0; i < out.length; i++) {
+    out.data[out.offset + i] = one.data[one.offset + i] * other.data[other.offset + i];
+  }
+}
+
+function addHadamard(out: Rows, one: Rows, other: Rows): void {
+  for (let i = 0; i < out.length; i++) {
+    out.data[out.offset + i] += one.data[one.offset + i] * other.data[other.offset + i];
+  }
+}
+
 /**
  * σ(z) = 1 / (1 + e^−z). The exponential is taken of −|z|, so it never overflows: σ(−745) is the smallest
  * denormal rather than 0, and σ of a very large |z| is exactly 0 or 1. At most 2 units in the last place off.
@@ -213,6 +236,17 @@ function sigmoidOf(z: number): number {
   const sum = 1 + e;
   const y = z < 0 ? e / sum : 1 / sum;
   return y - (y * (e - (sum - 1))) / sum; // what rounding the sum left out
+}
+
+function sigmoid({ data, offset, length }: Rows): void {
+  for (let i = offset; i < offset + length; i++) data[i] = sigmoidOf(data[i]);
+}
+
+function sigmoidGradient(dz: Rows, da: Rows, a: Rows): void {
+  for (let i = 0; i < dz.length; i++) {
+    const y = a.data[a.offset + i];
+    dz.data[dz.offset + i] = da.data[da.offset + i] * y * (1 - y);
+  }
 }
 
 /** tanh(z) = t / (t + 2) with the sign of z, where t = e^(2|z|) − 1. At most 2 units in the last place off. */
@@ -228,6 +262,13 @@ function tanh({ data, offset, length }: Rows): void {
   for (let i = offset; i < offset + length; i++) data[i] = tanhOf(data[i]);
 }
 
+function tanhGradient(dz: Rows, da: Rows, a: Rows): void {
+  for (let i = 0; i < dz.length; i++) {
+    const y = a.data[a.offset + i];
+    dz.data[dz.offset + i] = da.data[da.offset + i] * (1 - y * y);
+  }
+}
+
 /** The row's maximum is subtracted first: e^0 = 1 is then the largest term, and logits thousands apart are fine. */
 function softmaxRows({ data, offset, length }: Rows, n: number): void {
   for (let start = offset; start < offset + length; start += n) {
@@ -239,13 +280,6 @@ function softmaxRows({ data, offset, length }: Rows, n: number): void {
       sum += data[start + i];
     }
     for (let i = 0; i < n; i++) data[start + i] /= sum;
-  }
-}
-
-function tanhGradient(dz: Rows, da: Rows, a: Rows): void {
-  for (let i = 0; i < dz.length; i++) {
-    const y = a.data[a.offset + i];
-    dz.data[dz.offset + i] = da.data[da.offset + i] * (1 - y * y);
   }
 }
 

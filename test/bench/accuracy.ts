@@ -25,32 +25,28 @@ interface Function {
 const FUNCTIONS: Readonly<Record<string, Function>> = {
   tanh: {
     apply(kernels, values) {
-      const [v] = arraysOf(kernels, values, 1);
+      const v = arrayOf(kernels, values);
       kernels.tanh(v);
       return v.data;
     },
     exactly: tanhExactly,
     roughly: Math.tanh,
   },
-  // The forget gate.
   sigmoid: {
     apply(kernels, values) {
-      const [ft, it, cct, ot, c_next, a_next, c_prev] = arraysOf(kernels, values, 7);
-      kernels.lstmGates({ ft, it, cct, ot }, c_next, a_next, c_prev);
-      return ft.data;
+      const v = arrayOf(kernels, values);
+      kernels.sigmoid(v);
+      return v.data;
     },
     exactly: sigmoidExactly,
     roughly: (z) => 1 / (1 + Math.exp(-z)),
   },
 };
 
-function arraysOf(kernels: Kernels, values: readonly number[], count: number): Rows[] {
-  const allocate = kernels.reserve(count * kernels.elementsFor(values.length));
-  return Array.from({ length: count }, () => {
-    const data = allocate(values.length);
-    data.set(values);
-    return { data, offset: 0, length: data.length };
-  });
+function arrayOf(kernels: Kernels, values: readonly number[]): Rows {
+  const data = kernels.reserve(kernels.elementsFor(values.length))(values.length);
+  data.set(values);
+  return { data, offset: 0, length: data.length };
 }
 
 /** The largest error found over a seeded sample, of tanh and of σ. */

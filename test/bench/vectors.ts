@@ -1,4 +1,4 @@
-import type { Kernels, Rows } from '../../src/kernels/kernels.js';
+import { argumentsOf, call, type KernelName, kernelNames, type Operand, operandsOf } from '../../src/kernels/list.js';
 import type { Numbers } from '../../src/tensor/tensor.js';
 import { numbersFrom } from '../values.js';
 import { accuracyOf } from './accuracy.js';
@@ -13,7 +13,7 @@ export const vectors: Part = {
   seconds: 0.2,
   async measure(plan) {
     const variants = variantsOf(plan);
-    const subjects = Object.keys(LOOPS).flatMap((kernel) =>
+    const subjects = vectorKernels.flatMap((kernel) =>
       LENGTHS.flatMap((length) => variants.map((variant) => subjectOf(variant, kernel, length))),
     );
     const spreads = measureInTurns(subjects, plan.seconds);
@@ -47,44 +47,24 @@ const LENGTHS = [64, 4096];
 const NUMBERS = 4096;
 const CLASSES = 16;
 
-interface Loop {
-  /** How many arrays it works on. */
-  readonly arrays: number;
-  apply(kernels: Kernels, arrays: readonly Rows[]): void;
-}
-
-const LOOPS: Readonly<Record<string, Loop>> = {
-  tanh: { arrays: 1, apply: (kernels, [v]) => kernels.tanh(v) },
-  lstmGates: {
-    arrays: 7,
-    apply: (kernels, [ft, it, cct, ot, c_next, a_next, c_prev]) => {
-      kernels.lstmGates({ ft, it, cct, ot }, c_next, a_next, c_prev);
-    },
-  },
-  lstmGateGradients: {
-    arrays: 13,
-    apply: (kernels, [dzf, dzi, dzc, dzo, dc_prev, da_next, dc_next, ft, it, cct, ot, c_prev, c_next]) => {
-      const gates = { ft, it, cct, ot };
-      kernels.lstmGateGradients({ dzf, dzi, dzc, dzo }, dc_prev, da_next, dc_next, gates, c_prev, c_next);
-    },
-  },
-  softmaxRows: { arrays: 1, apply: (kernels, [v]) => kernels.softmaxRows(v, CLASSES) },
-  add: { arrays: 3, apply: (kernels, [out, one, other]) => kernels.add(out, one, other) },
-};
+/** The kernels that only work on arrays of the same length. */
+const vectorKernels = kernelNames.filter((name) =>
+  argumentsOf(name).every(({ is }) => is === 'rows' || is === 'number'),
+);
 
 /** One loop on arrays of one length. */
 interface VectorSubject extends Subject {
   readonly variant: Variant;
-  readonly kernel: string;
+  readonly kernel: KernelName;
   readonly length: number;
   checksum: number;
 }
 
-function subjectOf(variant: Variant, kernel: string, length: number): VectorSubject {
+function subjectOf(variant: Variant, kernel: KernelName, length: number): VectorSubject {
   const { kernels } = variant;
-  const { arrays, apply } = LOOPS[kernel];
+  const arrays = argumentsOf(kernel).filter(({ is }) => is === 'rows').length;
   let data: Numbers[];
-  let pieces: Rows[][];
+  let calls: Operand[][];
   const inputs = Float64Array.from({ length: NUMBERS }, numbersFrom(1, 2));
   const subject: VectorSubject = {
     variant,
@@ -94,15 +74,18 @@ function subjectOf(variant: Variant, kernel: string, length: number): VectorSubj
     begin() {
       const allocate = kernels.reserve(arrays * kernels.elementsFor(NUMBERS));
       data = Array.from({ length: arrays }, () => allocate(NUMBERS));
-      pieces = Array.from({ length: NUMBERS / length }, (_, i) =>
-        data.map((numbers) => ({ data: numbers, offset: i * length, length })),
-      );
+      // A number, the width of softmax, divides the length.
+      const sizes = { m: length / CLASSES, p: CLASSES, q: CLASSES };
+      calls = Array.from({ length: NUMBERS / length }, (_, i) => {
+        let array = 0;
+        return operandsOf(kernels, kernel, sizes, () => ({ data: data[array++], offset: i * length, length }));
+      });
     },
     run() {
       // Most loops overwrite what they read: each run begins with the same numbers.
       for (const numbers of data) numbers.set(inputs);
       const ms = timed(() => {
-        for (const piece of pieces) apply(kernels, piece);
+        for (const operands of calls) call(kernels, kernel, operands);
       });
       subject.checksum = data.reduce((sum, numbers) => sum + sumOf(numbers), 0);
       return ms;

@@ -1,7 +1,10 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Kernels, Matrix, Rows } from '../../src/kernels/kernels.js';
+import type { Kernels, LstmGateGradients, LstmGates, Matrix, Rows } from '../../src/kernels/kernels.js';
+import { call, type KernelName, kernelNames, operandsOf, type Sizes } from '../../src/kernels/list.js';
 import { reference } from '../../src/kernels/reference.js';
+import { buildOf } from '../../src/kernels/simd.js';
 import { arrayOf, type Dtype } from '../../src/tensor/tensor.js';
 import { allKernels, builds, fastBuilds } from './builds.js';
 import { type Exactly, sigmoidExactly, tanhExactly, ulps, ulpsOfFloat32 } from './exact.js';
@@ -43,30 +46,30 @@ function expectUntouchedAround({ data, offset, length }: Rows): void {
 const upTo = (n: number) => Array.from({ length: n + 1 }, (_, i) => i);
 const wave = (seed: number) => (i: number) => Math.sin(1 + seed * 7 + i * i);
 
-/** Kernels whose arrays all have the same length, and that do to every element what they do to the first. */
-interface ElementWise {
-  readonly arrays: number;
-  run(kernels: Kernels, arrays: readonly Rows[]): void;
-}
+const sigma = (z: number) => 1 / (1 + Math.exp(-z));
 
-const elementWise: Record<string, ElementWise> = {
-  add: { arrays: 3, run: (kernels, [out, one, other]) => kernels.add(out, one, other) },
-  tanh: { arrays: 1, run: (kernels, [v]) => kernels.tanh(v) },
-  tanhGradient: { arrays: 3, run: (kernels, [dz, da, a]) => kernels.tanhGradient(dz, da, a) },
-  lstmGates: {
-    arrays: 7,
-    run: (kernels, [ft, it, cct, ot, c_next, a_next, c_prev]) =>
-      kernels.lstmGates({ ft, it, cct, ot }, c_next, a_next, c_prev),
+/**
+ * What a kernel does to every element, where all its arrays have the same length: from the elements of all of them, in
+ * the order of the arguments, to what the first of them become. The others stay as they are.
+ */
+const elementWise: Partial<Record<KernelName, (...elements: number[]) => number[]>> = {
+  add: (_, one, other) => [one + other],
+  subtract: (_, one, other) => [one - other],
+  hadamard: (_, one, other) => [one * other],
+  addHadamard: (out, one, other) => [out + one * other],
+  sigmoid: (v) => [sigma(v)],
+  sigmoidGradient: (_, da, a) => [da * a * (1 - a)],
+  tanh: (v) => [Math.tanh(v)],
+  tanhGradient: (_, da, a) => [da * (1 - a ** 2)],
+  lstmGates(zf, zi, zc, zo, _c_next, _a_next, c_prev) {
+    const [f, i, c, o] = [sigma(zf), sigma(zi), Math.tanh(zc), sigma(zo)];
+    const c_next = f * c_prev + i * c;
+    return [f, i, c, o, c_next, o * Math.tanh(c_next)];
   },
-  lstmGateGradients: {
-    arrays: 12,
-    run: (kernels, [dzf, dzi, dzc, dzo, dc, da, ft, it, cct, ot, c_prev, c_next]) =>
-      kernels.lstmGateGradients({ dzf, dzi, dzc, dzo }, dc, da, dc, { ft, it, cct, ot }, c_prev, c_next),
-  },
-  'lstmGateGradients in memory of its own': {
-    arrays: 13,
-    run: (kernels, [dzf, dzi, dzc, dzo, dc_prev, dc_next, da, ft, it, cct, ot, c_prev, c_next]) =>
-      kernels.lstmGateGradients({ dzf, dzi, dzc, dzo }, dc_prev, da, dc_next, { ft, it, cct, ot }, c_prev, c_next),
+  lstmGateGradients(_dzf, _dzi, _dzc, _dzo, _dc_prev, da, dc, f, i, c, o, c_prev, c_next) {
+    const tanh = Math.tanh(c_next);
+    const g = dc + da * o * (1 - tanh ** 2);
+    return [g * c_prev * f * (1 - f), g * c * i * (1 - i), g * i * (1 - c ** 2), da * tanh * o * (1 - o), g * f];
   },
 };
 
@@ -79,38 +82,44 @@ function expectNear(actual: readonly number[], expected: readonly number[], dtyp
 }
 
 describe.each(allKernels)('$tier $dtype: element by element', ({ kernels, dtype }) => {
-  const runs = Object.entries(elementWise).map(([name, kernel]) => ({ name, ...kernel }));
+  const definitions = Object.entries(elementWise).map(([name, define]) => ({ name: name as KernelName, define }));
 
-  describe.each(runs)('$name', ({ arrays, run }) => {
+  describe.each(definitions)('$name', ({ name, define }) => {
     const LONGEST = 70;
-    /** Array number `array`, whose offset is unlike those of the others. */
-    const runOn = (on: Kernels, from: number, to: number, offset: number): Rows[] => {
-      const make = room(on);
-      const all = upTo(arrays - 1).map((array) => {
-        const numbers = upTo(LONGEST).map(wave(array)).slice(from, to);
-        return make(numbers, offset === 0 ? 0 : offset + (array % 5));
+    const valuesOf = (array: number, from: number, to: number) => upTo(LONGEST).map(wave(array)).slice(from, to);
+    /** Runs the kernel on elements from … to − 1 of all arrays, the offset of each unlike those of the others. */
+    const runOn = (from: number, to: number, offset: number): Rows[] => {
+      const make = room(kernels);
+      const arrays: Rows[] = [];
+      const operands = operandsOf(kernels, name, { m: 1, p: to - from, q: 1 }, () => {
+        const values = valuesOf(arrays.length, from, to);
+        arrays.push(make(values, offset === 0 ? 0 : offset + (arrays.length % 5)));
+        return arrays[arrays.length - 1];
       });
-      run(on, all);
-      return all;
+      call(kernels, name, operands);
+      return arrays;
     };
 
     it('is what it is defined as, for lengths 0 to 70 at odd offsets, and touches its own numbers only', () => {
       for (const length of upTo(LONGEST)) {
         for (const offset of [0, 1]) {
-          const [actual, expected] = [runOn(kernels, 0, length, offset), runOn(reference[dtype], 0, length, offset)];
-          for (const [i, array] of actual.entries()) {
-            expectUntouchedAround(array);
-            expectNear(numbersOf(array), numbersOf(expected[i]), dtype);
+          const arrays = runOn(0, length, offset);
+          const before = arrays.map((_, array) => [...new arrayOf[dtype](valuesOf(array, 0, length))]);
+          const after = upTo(length - 1).map((i) => define(...before.map((values) => values[i])));
+          for (const [array, actual] of arrays.entries()) {
+            expectUntouchedAround(actual);
+            const expected = after.map((results, i) => results[array] ?? before[array][i]);
+            expectNear(numbersOf(actual), expected, dtype);
           }
         }
       }
     });
 
     it('gives an element the same bits alone and wherever it stands', () => {
-      const alone = upTo(LONGEST - 1).map((i) => runOn(kernels, i, i + 1, 0).map((array) => numbersOf(array)[0]));
+      const alone = upTo(LONGEST - 1).map((i) => runOn(i, i + 1, 0).map((array) => numbersOf(array)[0]));
       for (const length of upTo(LONGEST)) {
         for (const offset of [0, 3]) {
-          const together = runOn(kernels, 0, length, offset).map(numbersOf);
+          const together = runOn(0, length, offset).map(numbersOf);
           for (const [array, numbers] of together.entries()) {
             expectSame(
               numbers,
@@ -174,14 +183,12 @@ describe.each(allKernels)('$tier $dtype: element by element', ({ kernels, dtype 
   });
 });
 
-/** σ and tanh of many numbers. The gates are where a kernel computes σ. */
+/** σ and tanh of many numbers. */
 const activations: Record<'σ' | 'tanh', (kernels: Kernels, values: ArrayLike<number>) => number[]> = {
   σ: (kernels, values) => {
-    const make = room(kernels, 8 * (values.length + 50));
-    const ft = make(values);
-    const [it, cct, ot, c_next, a_next, c_prev] = upTo(5).map(() => make(new Float64Array(values.length)));
-    kernels.lstmGates({ ft, it, cct, ot }, c_next, a_next, c_prev);
-    return numbersOf(ft);
+    const v = room(kernels, values.length + 50)(values);
+    kernels.sigmoid(v);
+    return numbersOf(v);
   },
   tanh: (kernels, values) => {
     const v = room(kernels, values.length + 50)(values);
@@ -287,9 +294,9 @@ describe.each(allKernels)('$tier $dtype: σ and tanh', ({ kernels, dtype }) => {
     const [ft, it, cct, ot] = upTo(3).map(() => make(values));
     const [c_next, a_next, c_prev] = upTo(2).map(() => make(values));
     kernels.lstmGates({ ft, it, cct, ot }, c_next, a_next, c_prev);
-    expect(numbersOf(it)).toEqual(numbersOf(ft));
-    expect(numbersOf(ot)).toEqual(numbersOf(ft));
-    expect(numbersOf(cct)).toEqual(tanh(...values));
+    const [f, i, c, o] = [ft, it, cct, ot].map(numbersOf);
+    for (const gate of [f, i, o]) expect(gate).toEqual(sigmoid(...values));
+    expect(c).toEqual(tanh(...values));
   });
 });
 
@@ -358,6 +365,77 @@ function blockIn(p: number, q: number, value: (i: number, k: number) => number) 
 
 const roomFor = (p: number, q: number, m: number) => 8 * (p + 24) * (q + 24) + 8 * (m + 3) * (p + q + 40);
 
+interface OnSizes extends Sizes {
+  readonly kernels: Kernels;
+  make(values: ArrayLike<number>): Rows;
+  /** A matrix in the reserved memory, and one outside of it. */
+  matrix(value: (i: number, k: number) => number): Matrix;
+  outside(value: (i: number, k: number) => number): Matrix;
+}
+
+const expectRows = (rows: Rows, expected: ArrayLike<number>) => {
+  expectUntouchedAround(rows);
+  expectSame(numbersOf(rows), expected);
+};
+
+/** What a kernel does with whole rows and matrices: calls it, and compares. */
+const rowWise: Partial<Record<KernelName, (on: OnSizes) => void>> = {
+  fillRows({ kernels, m, p, make }) {
+    const out = make(new Float64Array(m * p));
+    kernels.fillRows(out, make(rowsOf(1, p, z)));
+    expectRows(
+      out,
+      rowsOf(m, p, (_, i) => z(0, i)),
+    );
+  },
+  addProduct({ kernels, m, p, q, make, matrix, outside }) {
+    for (const weights of [matrix(W), outside(W)]) {
+      const out = make(new Float64Array(m * p).fill(1));
+      kernels.addProduct(out, kernels.factor(weights), make(rowsOf(m, q, v)));
+      expectRows(
+        out,
+        rowsOf(m, p, (j, i) => 1 + sum(q, (k) => W(i, k) * v(j, k))),
+      );
+    }
+  },
+  addTransposedProduct({ kernels, m, p, q, make, matrix, outside }) {
+    for (const weights of [matrix(W), outside(W)]) {
+      const out = make(new Float64Array(m * q).fill(1));
+      kernels.addTransposedProduct(out, kernels.factor(weights), make(rowsOf(m, p, z)));
+      expectRows(
+        out,
+        rowsOf(m, q, (j, k) => 1 + sum(p, (i) => W(i, k) * z(j, i))),
+      );
+    }
+  },
+  addOuterProducts({ kernels, m, p, q, make, matrix }) {
+    const dW = matrix(() => 1);
+    kernels.addOuterProducts(dW, make(rowsOf(m, p, z)), make(rowsOf(m, q, v)));
+    const expected = blockIn(p, q, (i, k) => 1 + sum(m, (j) => z(j, i) * v(j, k))).numbers;
+    expectSame(dW.data.subarray(0, expected.length), expected);
+  },
+  addRows({ kernels, m, p, make }) {
+    const db = make(new Float64Array(p).fill(1));
+    kernels.addRows(db, make(rowsOf(m, p, z)));
+    expectRows(
+      db,
+      Float64Array.from({ length: p }, (_, i) => 1 + sum(m, (j) => z(j, i))),
+    );
+  },
+  softmaxRows({ kernels, m, p, make }) {
+    const out = make(rowsOf(m, p, z));
+    kernels.softmaxRows(out, p);
+    const total = (j: number) => sum(p, (i) => Math.exp(z(j, i)));
+    const expected = [...rowsOf(m, p, (j, i) => Math.exp(z(j, i)) / total(j))];
+    expectUntouchedAround(out);
+    expectNear(numbersOf(out), expected, kernels.dtype);
+  },
+};
+
+it.each(kernelNames)('%s has a definition that it is compared with', (name) => {
+  expect(Object.keys({ ...elementWise, ...rowWise })).toContain(name);
+});
+
 describe.each(allKernels)('$tier $dtype: products', ({ kernels, dtype }) => {
   const sizes = fc.constantFrom(1, 2, 3, 4, 5, 7, 8, 9, 13, 15, 16, 17, 31, 33, 65);
 
@@ -385,51 +463,18 @@ describe.each(allKernels)('$tier $dtype: products', ({ kernels, dtype }) => {
   });
 
   function expectProducts(p: number, q: number, m: number, offset: number): void {
-    const make = room(kernels, roomFor(p, q, m));
-    const matrix = (value: (i: number, k: number) => number): Matrix => {
-      const { numbers, block } = blockIn(p, q, value);
-      return { ...block, data: make(numbers).data };
-    };
-    const outside = (value: (i: number, k: number) => number): Matrix => {
-      const { numbers, block } = blockIn(p, q, value);
-      return { ...block, data: new arrayOf[dtype](numbers) };
-    };
-    const expectRows = (rows: Rows, expected: ArrayLike<number>) => {
-      expectUntouchedAround(rows);
-      expectSame(numbersOf(rows), expected);
-    };
-
-    const forward = rowsOf(m, p, (j, i) => 1 + sum(q, (k) => W(i, k) * v(j, k)));
-    const backward = rowsOf(m, q, (j, k) => 1 + sum(p, (i) => W(i, k) * z(j, i)));
-    for (const weights of [matrix(W), outside(W)]) {
-      const factor = kernels.factor(weights);
-      const out = make(new Float64Array(m * p).fill(1), offset);
-      kernels.addProduct(out, factor, make(rowsOf(m, q, v), offset + 1));
-      expectRows(out, forward);
-
-      const transposed = make(new Float64Array(m * q).fill(1), offset);
-      kernels.addTransposedProduct(transposed, factor, make(rowsOf(m, p, z), offset + 1));
-      expectRows(transposed, backward);
+    for (const define of Object.values(rowWise)) {
+      const make = room(kernels, roomFor(p, q, m));
+      const matrix = (value: (i: number, k: number) => number): Matrix => {
+        const { numbers, block } = blockIn(p, q, value);
+        return { ...block, data: make(numbers).data };
+      };
+      const outside = (value: (i: number, k: number) => number): Matrix => {
+        const { numbers, block } = blockIn(p, q, value);
+        return { ...block, data: new arrayOf[dtype](numbers) };
+      };
+      define({ kernels, p, q, m, make: (values) => make(values, offset), matrix, outside });
     }
-
-    const dW = matrix(() => 1);
-    kernels.addOuterProducts(dW, make(rowsOf(m, p, z), offset), make(rowsOf(m, q, v), offset + 1));
-    const expected = blockIn(p, q, (i, k) => 1 + sum(m, (j) => z(j, i) * v(j, k))).numbers;
-    expectSame(dW.data.subarray(0, expected.length), expected);
-
-    const db = make(new Float64Array(p).fill(1), offset);
-    kernels.addRows(db, make(rowsOf(m, p, z), offset + 1));
-    expectRows(
-      db,
-      Float64Array.from({ length: p }, (_, i) => 1 + sum(m, (j) => z(j, i))),
-    );
-
-    const filled = make(new Float64Array(m * p), offset);
-    kernels.fillRows(filled, db);
-    expectRows(
-      filled,
-      rowsOf(m, p, (_, i) => numbersOf(db)[i]),
-    );
   }
 
   it('give a row the same bits alone and in a batch, with weights inside and outside of the reserved memory', () => {
@@ -488,72 +533,163 @@ describe.each(allKernels)('$tier $dtype: products', ({ kernels, dtype }) => {
   });
 });
 
-/** Every kernel, one after the other, on numbers that have to be rounded. */
-function everything(kernels: Kernels, p: number, q: number, m: number, offset: number): number[] {
-  const make = room(kernels, roomFor(p, q, m) + 30 * (m * p + offset + 40));
-  const rows = (n: number, seed: number) =>
-    make(
-      Float64Array.from({ length: m * n }, (_, i) => wave(seed)(i)),
-      offset,
+/** All numbers that a kernel was called with, after the call; before it they were such that results have to be rounded. */
+function resultsOf(kernels: Kernels, name: KernelName, sizes: Sizes, offset: number): number[] {
+  const { m, p, q } = sizes;
+  const make = room(kernels, roomFor(p, q, m) + 13 * (m * p + offset + 40));
+  const arrays: Rows[] = [];
+  const operands = operandsOf(kernels, name, sizes, (length) => {
+    arrays.push(
+      make(
+        Float64Array.from({ length }, (_, i) => wave(arrays.length)(i)),
+        offset,
+      ),
     );
-  const [ft, it, cct, ot, dzf, dzi, dzc, dzo, c_prev, c_next, a_next, dc, da] = upTo(12).map((seed) => rows(p, seed));
-  const [x, dx] = [rows(q, 20), rows(q, 21)];
-  const [w, dw] = [22, 23].map((seed): Matrix => {
-    const { numbers, block } = blockIn(p, q, (i, k) => wave(seed)(i * q + k));
-    return { ...block, data: make(numbers).data };
+    return arrays[arrays.length - 1];
   });
-  const b = make(
-    Float64Array.from({ length: p }, (_, i) => wave(24)(i)),
-    offset,
-  );
-  const factor = kernels.factor(w);
-  const gates = { ft, it, cct, ot };
-
-  kernels.fillRows(ft, b);
-  kernels.addProduct(ft, factor, x);
-  kernels.lstmGates(gates, c_next, a_next, c_prev);
-  kernels.tanh(da);
-  kernels.add(da, da, a_next);
-  kernels.lstmGateGradients({ dzf, dzi, dzc, dzo }, dc, da, dc, gates, c_prev, c_next);
-  kernels.tanhGradient(da, da, c_next);
-  kernels.addTransposedProduct(dx, factor, dzf);
-  kernels.addOuterProducts(dw, dzo, x);
-  kernels.addRows(b, dzc);
-  kernels.softmaxRows(x, q);
-  const arrays = [ft, it, cct, ot, dzf, dzi, dzc, dzo, c_prev, c_next, a_next, dc, da, x, dx, b].map(numbersOf);
-  return [...arrays.flat(), ...[...dw.data].filter((value) => !Number.isNaN(value))];
+  call(kernels, name, operands);
+  for (const array of arrays) expectUntouchedAround(array);
+  return arrays.flatMap(numbersOf);
 }
 
-const sizesOfAll = fc.tuple(
-  fc.integer({ min: 1, max: 70 }),
-  fc.integer({ min: 1, max: 40 }),
-  fc.integer({ min: 1, max: 12 }),
-  fc.integer({ min: 0, max: 5 }),
-);
+const anySizes = fc.record({
+  m: fc.integer({ min: 1, max: 12 }),
+  p: fc.integer({ min: 1, max: 70 }),
+  q: fc.integer({ min: 1, max: 40 }),
+});
+const anyOffset = fc.integer({ min: 0, max: 5 });
 
 describe.each(['float64', 'float32'] as const)('%s', (dtype) => {
   const build = (name: string) => builds.find(({ tier }) => tier === name) ?? expect.fail(name);
 
-  it('every kernel gives the same bits on fma and wide', () => {
-    fc.assert(
-      fc.property(sizesOfAll, (sizes) => {
-        expectSame(everything(build('wide')[dtype], ...sizes), everything(build('fma')[dtype], ...sizes));
-      }),
-    );
+  describe.each(kernelNames)('%s', (name) => {
+    it('gives the same bits on fma and wide', () => {
+      fc.assert(
+        fc.property(anySizes, anyOffset, (sizes, offset) => {
+          const [actual, expected] = ['wide', 'fma'].map((one) => resultsOf(build(one)[dtype], name, sizes, offset));
+          expectSame(actual, expected);
+        }),
+        { numRuns: 15 },
+      );
+    });
+
+    it.each(fastBuilds.map(({ tier }) => tier))('gives on %s what it gives in plain TypeScript', (tier) => {
+      fc.assert(
+        fc.property(anySizes, anyOffset, (sizes, offset) => {
+          const [actual, expected] = [build(tier), reference].map((one) => resultsOf(one[dtype], name, sizes, offset));
+          // Sums of up to 70 products are around 10.
+          expectNear(
+            actual.map((value) => value / 10),
+            expected.map((value) => value / 10),
+            dtype,
+          );
+        }),
+        { numRuns: 15 },
+      );
+    });
+  });
+});
+
+/** What lstmGates does, in elementary kernels. */
+function composedGates(
+  kernels: Kernels,
+  { ft, it, cct, ot }: LstmGates,
+  c_next: Rows,
+  a_next: Rows,
+  c_prev: Rows,
+): void {
+  for (const gate of [ft, it, ot]) kernels.sigmoid(gate);
+  kernels.tanh(cct);
+  kernels.hadamard(c_next, it, cct);
+  kernels.addHadamard(c_next, ft, c_prev);
+  kernels.fillRows(a_next, c_next);
+  kernels.tanh(a_next);
+  kernels.hadamard(a_next, ot, a_next);
+}
+
+/** What lstmGateGradients does, in elementary kernels. */
+function composedGradients(
+  kernels: Kernels,
+  { dzf, dzi, dzc, dzo }: LstmGateGradients,
+  dc_prev: Rows,
+  da_next: Rows,
+  dc_next: Rows,
+  { ft, it, cct, ot }: LstmGates,
+  c_prev: Rows,
+  c_next: Rows,
+): void {
+  const [tanh, g] = [dzf, dzi]; // until they are needed
+  kernels.fillRows(tanh, c_next);
+  kernels.tanh(tanh);
+  kernels.hadamard(dzo, da_next, tanh);
+  kernels.sigmoidGradient(dzo, dzo, ot);
+  kernels.hadamard(g, da_next, ot);
+  kernels.tanhGradient(g, g, tanh);
+  kernels.add(g, dc_next, g);
+  kernels.hadamard(dzf, g, c_prev);
+  kernels.sigmoidGradient(dzf, dzf, ft);
+  kernels.hadamard(dzc, g, it);
+  kernels.tanhGradient(dzc, dzc, cct);
+  kernels.hadamard(dc_prev, g, ft);
+  kernels.hadamard(dzi, g, cct);
+  kernels.sigmoidGradient(dzi, dzi, it);
+}
+
+describe.each(allKernels)('$tier $dtype: the fused kernels of the LSTM', ({ kernels, dtype, tier }) => {
+  /** Plain TypeScript computes in float64 between two stores, and a fused kernel stores less. */
+  const expectEqual = (actual: number[], expected: number[]) =>
+    tier === 'scalar' && dtype === 'float32' ? expectNear(actual, expected, dtype) : expectSame(actual, expected);
+  /** Runs a kernel on arrays of this length; all numbers afterwards. */
+  const run = (count: number, length: number, offset: number, kernel: (arrays: Rows[]) => void): number[] => {
+    const make = room(kernels, 20 * (length + 40));
+    const arrays = upTo(count - 1).map((array) => make(upTo(length - 1).map(wave(array)), offset));
+    kernel(arrays);
+    return arrays.flatMap(numbersOf);
+  };
+  /** A fused kernel works through 2 KiB of each array at a time. */
+  const lengths = [...upTo(37), 255, 256, 257, 515, 700];
+
+  it('give what the elementary kernels give', () => {
+    for (const length of lengths) {
+      for (const offset of [0, 3]) {
+        const [fused, composed] = [kernels.lstmGates, composedGates.bind(undefined, kernels)].map((gates) =>
+          run(7, length, offset, ([ft, it, cct, ot, c_next, a_next, c_prev]) =>
+            gates({ ft, it, cct, ot }, c_next, a_next, c_prev),
+          ),
+        );
+        expectEqual(fused, composed);
+      }
+    }
   });
 
-  it.each(fastBuilds.map(({ tier }) => tier))('every kernel gives on %s what it gives in plain TypeScript', (tier) => {
-    fc.assert(
-      fc.property(sizesOfAll, (sizes) => {
-        const [actual, expected] = [build(tier)[dtype], reference[dtype]].map((one) => everything(one, ...sizes));
-        // Sums of up to 70 products are around 10.
-        expectNear(
-          actual.map((value) => value / 10),
-          expected.map((value) => value / 10),
-          dtype,
-        );
-      }),
-    );
+  it.each([
+    ['memory of its own', false],
+    ['the memory of dc_next', true],
+  ])('hand back what the elementary kernels hand back, with dc_prev in %s', (_, inPlace) => {
+    for (const length of lengths) {
+      const [fused, composed] = [kernels.lstmGateGradients, composedGradients.bind(undefined, kernels)].map(
+        (gradients) =>
+          run(13, length, 1, ([dzf, dzi, dzc, dzo, dc_prev, da_next, dc_next, ft, it, cct, ot, c_prev, c_next]) => {
+            const [dz, gates] = [
+              { dzf, dzi, dzc, dzo },
+              { ft, it, cct, ot },
+            ];
+            gradients(dz, inPlace ? dc_next : dc_prev, da_next, dc_next, gates, c_prev, c_next);
+          }),
+      );
+      expectEqual(fused, composed);
+    }
+  });
+});
+
+describe.each(fastBuilds)('the module of $tier', ({ tier }) => {
+  const module = readFileSync(new URL(`../../dist/kernels/${tier}.wasm`, import.meta.url));
+
+  it.each(['addProduct64', 'sigmoid32', 'lstmGates64'])('is refused when it is loaded if it lacks %s', (name) => {
+    const lacking = Buffer.from(module);
+    lacking.write('-', lacking.indexOf(name)); // its export has another name
+    expect(() => buildOf(tier, lacking)).toThrow(`no ${name}`);
+    expect(() => buildOf(tier, module)).not.toThrow();
   });
 });
 

@@ -81,6 +81,8 @@ it.each([
   ['tsconfig.json', ['typescript']],
   ['src/formats/json/assembly/write.ts', ['formats/json/codec.wasm']],
   ['src/kernels/assembly/another.ts', KERNELS],
+  ['src/kernels/panel.ts', [...KERNELS, 'typescript']],
+  ['src/formats/json/limits.ts', ['formats/json/codec.wasm', 'typescript']],
   ['src/asconfig.json', ['formats/json/codec.wasm', ...KERNELS]],
   ['src/build.js', ALL],
   ['package-lock.json', ALL],

@@ -4,8 +4,8 @@ import { runInNewContext } from 'node:vm';
 import { parentPort, workerData } from 'node:worker_threads';
 import { loadJsonCodec } from '../../formats/json/codec.js';
 import { chooseKernels } from '../../kernels/choose.js';
+import { interruptible } from '../../kernels/interruptible.js';
 import type { Tier } from '../../kernels/kernels.js';
-import { watched } from '../../kernels/watched.js';
 import type { PieceTask } from '../../plan/pieces.js';
 import { Ledger, Stopped } from '../ledger.js';
 import type { Named, Outcome, Task } from '../messages.js';
@@ -46,7 +46,7 @@ function checkpoint(): void {
   if (ledger.isStopped(slot)) throw new Stopped();
 }
 
-const kernels = watched(chooseKernels(tier), checkpoint);
+const kernels = interruptible(chooseKernels(tier), checkpoint);
 const machinery: Machinery = {
   kernels,
   codec: loadJsonCodec(checkpoint),

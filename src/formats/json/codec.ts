@@ -9,6 +9,8 @@ import {
   rowMajorRange,
   type Tensor,
 } from '../../tensor/tensor.js';
+import { aligned, Instance } from '../../webassembly/instance.js';
+import { MOST_RANK } from './limits.js';
 import { powersOfTen } from './powers-of-ten.js';
 
 /**
@@ -36,8 +38,7 @@ export interface JsonCodec {
 }
 
 /** What assembly/index.ts exports. Addresses are in bytes. */
-interface Exports {
-  heapBase(): number;
+interface Functions {
   powers(): number;
   result(): number;
   layout(): number;
@@ -50,7 +51,6 @@ interface Exports {
 
 /** What `npm run build` makes, seen from src and from dist alike. */
 const BUILT = new URL('../../../dist/formats/json/codec.wasm', import.meta.url);
-const PAGE = 65_536;
 /** Room behind texts: for the zero that ends one, and for digits that are copied in whole vectors. */
 const SLACK = 64;
 /** Beyond this, text and numbers together might not fit into the memory of a module. */
@@ -60,16 +60,18 @@ const PIECE_NUMBERS = 2 ** 16;
 const TEXT_NUMBERS = 2 ** 12;
 /** More than the longest text of a number and the brackets around it. */
 const LONGEST_TEXT = 64;
-const MOST_RANK = 8;
-/** What a request may leave behind: memory of a module cannot be given back but with the module. */
-const KEPT_BYTES = 32 * 2 ** 20;
 
 export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
   const module = new WebAssembly.Module(readFileSync(BUILT));
   const powers = powersOfTen();
+  const load = () =>
+    new Instance(module, { checkpoint }, (exports) => {
+      const functions = exports as unknown as Functions;
+      new BigUint64Array(exports.memory.buffer, functions.powers(), powers.length).set(powers);
+      return functions;
+    });
   // What was read stays while the answer is written: each has memory of its own.
-  const reading = new Instance(module, powers, checkpoint);
-  const writing = new Instance(module, powers, checkpoint);
+  const [reading, writing] = [load(), load()];
   let dtype: Dtype = 'float64';
   let text = 0; // address of the body
   let out = 0; // address of the numbers that are read next; 0: the body is too large for this road
@@ -92,11 +94,11 @@ export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
 
     readTensor(offset) {
       if (out === 0) return undefined;
-      const { exports, buffer } = reading;
-      const read = dtype === 'float32' ? exports.readFloat32 : exports.readFloat64;
+      const { functions, buffer } = reading;
+      const read = dtype === 'float32' ? functions.readFloat32 : functions.readFloat64;
       const end = read(text + offset, out) >>> 0; // addresses come back signed
       if (end === 0) return undefined;
-      const [rank, ...lengths] = new Int32Array(buffer, exports.result(), 1 + MOST_RANK);
+      const [rank, ...lengths] = new Int32Array(buffer, functions.result(), 1 + MOST_RANK);
       const shape = lengths.slice(0, rank);
       const data = new arrayOf[dtype](buffer, out, elements(shape));
       out += data.byteLength;
@@ -118,13 +120,13 @@ export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
       const most = row > PIECE_NUMBERS ? PIECE_NUMBERS : PIECE_NUMBERS - (PIECE_NUMBERS % row);
       const length = Math.min(most, data.length);
       const numbers = writing.reserve(length * data.BYTES_PER_ELEMENT + TEXT_NUMBERS * LONGEST_TEXT + SLACK);
-      const { exports, buffer } = writing;
+      const { functions, buffer } = writing;
       const to = aligned(numbers + length * data.BYTES_PER_ELEMENT);
       const piece = new arrayOf[dtypeOf(data)](buffer, numbers, length);
-      const write = dtypeOf(data) === 'float32' ? exports.writeFloat32 : exports.writeFloat64;
+      const write = dtypeOf(data) === 'float32' ? functions.writeFloat32 : functions.writeFloat64;
 
-      new Int32Array(buffer, exports.layout(), 1 + shape.length).set([shape.length, ...shape]);
-      exports.beginArrays();
+      new Int32Array(buffer, functions.layout(), 1 + shape.length).set([shape.length, ...shape]);
+      functions.beginArrays();
       let at = offset;
       for (let first = 0; first < data.length; first += length) {
         checkpoint();
@@ -145,51 +147,4 @@ export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
       return hasRead || hasWritten;
     },
   };
-}
-
-/** One instance of the module, and its memory. */
-class Instance {
-  readonly #module: WebAssembly.Module;
-  readonly #powers: BigUint64Array;
-  readonly #checkpoint: () => void;
-  #memory!: WebAssembly.Memory;
-  exports!: Exports;
-
-  constructor(module: WebAssembly.Module, powers: BigUint64Array, checkpoint: () => void) {
-    this.#module = module;
-    this.#powers = powers;
-    this.#checkpoint = checkpoint;
-    this.#begin();
-  }
-
-  #begin(): void {
-    this.#memory = new WebAssembly.Memory({ initial: 16, maximum: 65_536 });
-    const { exports } = new WebAssembly.Instance(this.#module, {
-      env: { memory: this.#memory, checkpoint: this.#checkpoint },
-    });
-    this.exports = exports as unknown as Exports;
-    new BigUint64Array(this.buffer, this.exports.powers(), this.#powers.length).set(this.#powers);
-  }
-
-  release(): boolean {
-    const isLarge = this.buffer.byteLength > KEPT_BYTES;
-    if (isLarge) this.#begin();
-    return isLarge;
-  }
-
-  get buffer(): ArrayBuffer {
-    return this.#memory.buffer;
-  }
-
-  /** Makes room for so many bytes from the first free address on, which is returned. Views from before are void. */
-  reserve(bytes: number): number {
-    const base = aligned(this.exports.heapBase());
-    const missing = Math.ceil((base + bytes - this.buffer.byteLength) / PAGE);
-    if (missing > 0) this.#memory.grow(missing);
-    return base;
-  }
-}
-
-function aligned(address: number): number {
-  return Math.ceil(address / 64) * 64;
 }

@@ -1,18 +1,19 @@
-const LEAST = -348;
-const MOST = 347;
+import { LEAST_POWER, MOST_POWER, POWER_WORDS } from './limits.js';
+
 const BITS = 128n;
 const LOW_64 = (1n << 64n) - 1n;
 
 /**
- * 10^e for −348 ≤ e ≤ 347 to 128 bits, from the highest bit on: four words each, cut off (low, high) and rounded up
- * (low, high). What assembly/powers.ts has room for.
+ * 10^e for LEAST_POWER ≤ e ≤ MOST_POWER to 128 bits, from the highest bit on: four words each, cut off (low, high) and
+ * rounded up (low, high). What assembly/powers.ts has room for.
  */
 export function powersOfTen(): BigUint64Array {
-  const words = new BigUint64Array(4 * (MOST - LEAST + 1));
-  for (let e = LEAST; e <= MOST; e++) {
+  const words = new BigUint64Array(POWER_WORDS * (MOST_POWER - LEAST_POWER + 1));
+  for (let e = LEAST_POWER; e <= MOST_POWER; e++) {
     const { cutOff, isExact } = e < 0 ? reciprocal(10n ** BigInt(-e)) : leadingBits(10n ** BigInt(e));
     const roundedUp = isExact ? cutOff : cutOff + 1n;
-    words.set([cutOff & LOW_64, cutOff >> 64n, roundedUp & LOW_64, roundedUp >> 64n], 4 * (e - LEAST));
+    const entry = [cutOff & LOW_64, cutOff >> 64n, roundedUp & LOW_64, roundedUp >> 64n];
+    words.set(entry, POWER_WORDS * (e - LEAST_POWER));
   }
   return words;
 }

@@ -1,6 +1,7 @@
 import { Refusal } from '../../tensor/refusal.js';
 import type { Dtype } from '../../tensor/tensor.js';
 import { nearestFloat32 } from './float32.js';
+import { CHECKPOINT_BYTES } from './limits.js';
 
 /**
  * JSON (RFC 8259) token by token over UTF-8 bytes, strict and without recursion. What is not JSON is refused
@@ -19,9 +20,6 @@ export interface Scanner {
   /** Offset at which it is called next. */
   due: number;
 }
-
-/** From one checkpoint to the next: about a millisecond. */
-const CHECKPOINT_BYTES = 2 ** 16;
 
 /** The deepest nesting that is read. No member of any operation needs more than five levels. */
 export const MAX_DEPTH = 64;

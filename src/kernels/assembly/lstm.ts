@@ -1,9 +1,10 @@
+import { hadamard } from './elements';
 import { sigmoidAll, tanhAll } from './exponential';
 import { madd, splat, VECTOR } from './vector';
 
 /** Bytes of each array that are computed in one go: all of them together stay in the first cache. */
 const CHUNK: usize = 2048;
-const TANH_C: usize = memory.data(2048, 16);
+const TANH_C: usize = memory.data(<i32>CHUNK, 16);
 
 /**
  * What an LSTM cell does beside its products, for the elements of a time step:
@@ -12,7 +13,7 @@ const TANH_C: usize = memory.data(2048, 16);
  *     cNext = f · cPrev + i · c
  *     aNext = o · tanh(cNext)
  */
-export function gates<T>(f: usize, i: usize, c: usize, o: usize, cPrev: usize, cNext: usize, aNext: usize, length: i32): void {
+export function gates<T>(f: usize, i: usize, c: usize, o: usize, cNext: usize, aNext: usize, cPrev: usize, length: i32): void {
   const bytes = <usize>length * sizeof<T>();
   for (let at: usize = 0; at < bytes; at += CHUNK) {
     const some = <i32>(min(CHUNK, bytes - at) / sizeof<T>());
@@ -22,7 +23,7 @@ export function gates<T>(f: usize, i: usize, c: usize, o: usize, cPrev: usize, c
     sigmoidAll<T>(o + at, some);
     cell<T>(cNext + at, f + at, cPrev + at, i + at, c + at, some);
     tanhAll<T>(cNext + at, aNext + at, some);
-    multiplyBy<T>(aNext + at, o + at, some);
+    hadamard<T>(aNext + at, aNext + at, o + at, some);
   }
 }
 
@@ -46,22 +47,8 @@ function cell<T>(cNext: usize, f: usize, cPrev: usize, i: usize, c: usize, lengt
   }
 }
 
-/** a = a · o */
-function multiplyBy<T>(a: usize, o: usize, length: i32): void {
-  const bytes = <usize>length * sizeof<T>();
-  let at: usize = 0;
-  for (; at + 2 * VECTOR <= bytes; at += 2 * VECTOR) {
-    const a0 = v128.load(a + at, 0), a1 = v128.load(a + at, 16);
-    const o0 = v128.load(o + at, 0), o1 = v128.load(o + at, 16);
-    const y0 = v128.mul<T>(a0, o0), y1 = v128.mul<T>(a1, o1);
-    v128.store(a + at, y0, 0);
-    v128.store(a + at, y1, 16);
-  }
-  for (; at < bytes; at += sizeof<T>()) store<T>(a + at, load<T>(a + at) * load<T>(o + at));
-}
-
 /**
- * The backward of the same: gradients of the gates before their activations, and of the cell before the step.
+ * The backward of gates(): the gradients of the gates before their activations, and of the cell before the step.
  * dcPrev may be dc.
  *
  *     g = dc + da · o · (1 − tanh(cNext)²)

@@ -11,8 +11,8 @@ import { PANEL, panelWidth } from './vector';
 const EXAMPLES: i32 = 256;
 const STRIP: i32 = 128;
 
-const V_PANEL: usize = memory.data(16384, 16); // EXAMPLES · PANEL
-const GROUPS: usize = memory.data(262144, 16); // EXAMPLES · STRIP doubles
+const V_PANEL: usize = memory.data(EXAMPLES * <i32>PANEL, 16);
+const GROUPS: usize = memory.data(EXAMPLES * STRIP * 8, 16); // room for doubles
 const EDGE: usize = memory.data(<i32>PANEL * ROWS, 16);
 
 /** dW (p, q), its rows `stride` bytes apart; dz (rows, p), v (rows, q). */

@@ -1,11 +1,12 @@
+import { PANEL_BYTES } from '../panel';
+
 /**
- * What all kernels share. A vector is 16 bytes: two doubles, or four floats. A panel is 64 bytes wide: four vectors
- * side by side, which is as many as stay in registers beside their factors. Where operations on neighbouring vectors
+ * What all kernels share. A vector is 16 bytes: two doubles, or four floats. Where operations on neighbouring vectors
  * stand side by side, V8 can fuse them to one of 32 bytes (--experimental-wasm-revectorize).
  */
 
 export const VECTOR: usize = 16;
-export const PANEL: usize = 64;
+export const PANEL: usize = PANEL_BYTES;
 
 /** Set for the build for vectors of 32 bytes: asc --use WIDE=1. */
 // @ts-ignore: not declared in the other builds

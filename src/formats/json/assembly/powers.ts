@@ -1,12 +1,12 @@
+import { LEAST_POWER, MOST_POWER, POWER_WORDS } from '../limits';
+
 /**
- * 10^e for −348 ≤ e ≤ 347 as 128 bits: the bits of 10^e from its highest on, cut off and rounded up. The host computes
+ * 10^e for LEAST_POWER ≤ e ≤ MOST_POWER as 128 bits: the bits of 10^e from its highest on, cut off and rounded up. The host computes
  * them when it loads the module (../powers-of-ten.ts) and writes them here.
  */
-const LEAST_POWER: i32 = -348;
+const ENTRY: usize = POWER_WORDS * 8; // cut off: low, high; rounded up: low, high
 
-const ENTRY: usize = 32; // cut off: low, high; rounded up: low, high
-
-export const POWERS: usize = memory.data(22272, 16); // 696 entries
+export const POWERS: usize = memory.data(POWER_WORDS * 8 * (MOST_POWER - LEAST_POWER + 1), 16);
 
 // @ts-expect-error: decorator
 @inline

@@ -1,5 +1,6 @@
 import { compareDigits } from './compare';
 import { areEightDigits, areZeros, eightDigits } from './digits';
+import { CHECKPOINT_BYTES, MOST_RANK } from '../limits';
 import { multiplyHigh, powerCutOff, powerRoundedUp } from './powers';
 
 /**
@@ -13,11 +14,6 @@ import { multiplyHigh, powerCutOff, powerRoundedUp } from './powers';
 // @ts-expect-error: decorator
 @external("env", "checkpoint")
 declare function checkpoint(): void;
-
-/** Bytes of text from one checkpoint to the next: about 100 µs, and 1 ms where all numbers are as hard to round as can be. */
-const CHECKPOINT_BYTES: usize = 0x10000;
-
-const MOST_RANK: i32 = 8;
 
 /** For the host: the rank and the shape, all 32 bits wide. */
 export const RESULT: usize = memory.data(64, 16);
@@ -34,7 +30,7 @@ export function readArrays<T>(text: usize, out: usize): usize {
   let due = text + CHECKPOINT_BYTES;
   let depth = 0;
   let rank = 0;
-  memory.fill(SHAPE, 0, 32);
+  memory.fill(SHAPE, 0, 4 * MOST_RANK);
   while (true) {
     p = skipSpace(p);
     if (load<u8>(p) == 0x5b) {
