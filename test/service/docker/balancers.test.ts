@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PROBLEM_TYPE } from '../../../src/http/problems.js';
 import { loadConfig } from '../../../src/settings/config.js';
-import { pathOf, read } from '../../docker/files.js';
 import { type Balancer, isInstalled, startBalancer } from '../balancer.js';
+import { pathOf, read } from './files.js';
 import { type Answer, expectProblem } from './problem.js';
 
 /** An instance that is well, and refuses all work. */

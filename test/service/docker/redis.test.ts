@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
-import { read } from '../../docker/files.js';
 import { numbersFrom, operationCalled, tensorsFor } from '../../values.js';
 import { freePort } from '../balancer.js';
 import { type Service, startService } from '../process.js';
 import { hasRedis } from '../redis.js';
+import { read } from './files.js';
 
 const { redis } = parse(read('docker/compose.yaml').replaceAll('$$', '$')).services;
 const [{ spec }] = parseAllDocuments(read('docker/kubernetes/redis.yaml')).map((document) => document.toJS());

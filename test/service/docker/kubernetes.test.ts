@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments, stringify } from 'yaml';
-import { configSchema, finishesAll, loadConfig } from '../../src/settings/config.js';
-import { canRun, promtool } from '../service/docker/prometheus.js';
+import { configSchema, finishesAll, loadConfig } from '../../../src/settings/config.js';
 import { bytes, imageEnvironment, mostMemory, pathOf, read } from './files.js';
+import { canRun, promtool } from './prometheus.js';
 
 const FOLDER = 'docker/kubernetes';
 const load = createRequire(import.meta.url);

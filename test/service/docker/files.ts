@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** Path of a file of the project. */
-export const pathOf = (file: string) => fileURLToPath(new URL(`../../${file}`, import.meta.url));
+export const pathOf = (file: string) => fileURLToPath(new URL(`../../../${file}`, import.meta.url));
 export const read = (file: string) => readFileSync(pathOf(file), 'utf8');
 
 /** The environment that the image sets. */

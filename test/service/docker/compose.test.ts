@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { configSchema, finishesAll, loadConfig } from '../../src/settings/config.js';
+import { configSchema, finishesAll, loadConfig } from '../../../src/settings/config.js';
 import { bytes, imageEnvironment, mostMemory, pathOf, read } from './files.js';
 
 const FILE = 'docker/compose.yaml';

@@ -3,11 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { operations } from '../../src/operations/operations.js';
-import { type Sample, scrape } from '../http/scrape.js';
-import { type Started, start } from '../http/start.js';
-import { canRun, FOLDER, type Prometheus, promtool, startPrometheus } from '../service/docker/prometheus.js';
-import { numbersFrom, tensorsFor } from '../values.js';
+import { operations } from '../../../src/operations/operations.js';
+import { type Sample, scrape } from '../../http/scrape.js';
+import { type Started, start } from '../../http/start.js';
+import { numbersFrom, tensorsFor } from '../../values.js';
+import { canRun, FOLDER, type Prometheus, promtool, startPrometheus } from './prometheus.js';
 import { parseQuery } from './promql.js';
 
 interface Panel {
@@ -28,7 +28,7 @@ interface Rule {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-const docker = new URL('../../docker/', import.meta.url);
+const docker = new URL('../../../docker/', import.meta.url);
 const read = (file: string) => readFileSync(new URL(file, docker), 'utf8');
 const dashboards = readdirSync(new URL('grafana/dashboards/', docker)).map((file) => ({
   file,
@@ -190,9 +190,7 @@ describe('alerts', () => {
   it.runIf(canRun('promtool'))('and the configuration pass promtool, and fire when they must', () => {
     expect(promtool('check', 'config', fileURLToPath(new URL('prometheus.yml', FOLDER)))).toContain('SUCCESS');
     expect(promtool('check', 'rules', fileURLToPath(new URL('alerts.yml', FOLDER)))).toContain('SUCCESS');
-    expect(
-      promtool('test', 'rules', fileURLToPath(new URL('../service/docker/alerts.test.yml', import.meta.url))),
-    ).toContain('SUCCESS');
+    expect(promtool('test', 'rules', fileURLToPath(new URL('alerts.test.yml', import.meta.url)))).toContain('SUCCESS');
   });
 });
 
