@@ -35,8 +35,9 @@ const OWNERS: Record<string, string> = {
 };
 
 const folderOf = (file: string) => file.split('/').slice(0, -1)[0] ?? '.';
-const importsOf = (file: string) =>
-  [...readFileSync(join(src, file), 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, name]) => name);
+const importsOf = (file: string) => importsIn(join(src, file));
+const importsIn = (path: string) =>
+  [...readFileSync(path, 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, name]) => name);
 
 it('sees imports of every kind', () => {
   expect(importsOf('main.ts')).toEqual([
@@ -74,5 +75,26 @@ describe.each(files)('%s', (file) => {
       // These two read their compiled modules, and the kernels set a flag of V8; nothing else from outside.
       if (['formats', 'kernels', 'tensor'].includes(folder)) expect(name).toMatch(/^\.|^node:(fs|v8)$/);
     }
+  });
+});
+
+describe('tests that start a process or a server', () => {
+  const test = fileURLToPath(new URL('.', import.meta.url));
+  const isTest = (file: string) => file.endsWith('.test.ts');
+
+  /** Does a file start one, itself or by what it imports? */
+  function startsOne(file: string): boolean {
+    const names = importsIn(file);
+    if (names.some((name) => name === 'node:child_process' || name === 'playwright-core')) return true;
+    const ours = names.filter((name) => name.startsWith('.')).map((name) => join(dirname(file), name));
+    return ours.some((name) => name.startsWith(test) && startsOne(name.replace(/js$/, 'ts')));
+  }
+
+  it('are in test/service, and others are not', () => {
+    const tests = readdirSync(test, { recursive: true, encoding: 'utf8' }).filter(isTest);
+    const starting = tests.filter((file) => startsOne(join(test, file)));
+    expect(starting.filter((file) => !file.startsWith('service/'))).toEqual([]);
+    expect(starting).toContain('service/main.test.ts');
+    expect(starting).toContain('service/rolling.test.ts');
   });
 });

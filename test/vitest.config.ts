@@ -9,7 +9,7 @@ const SERVICE = 'test/service/**/*.test.ts';
 const ALONE = [
   'test/service/{log,main,rolling}.test.ts',
   'test/service/docker/balancer-limits.test.ts', // HAProxy resets some clients that still send
-  'test/service/http/fuzz.test.ts',
+  'test/service/http/{caches,fuzz}.test.ts',
 ];
 
 export default defineConfig({

@@ -7,7 +7,7 @@ import { operations } from '../../../src/operations/operations.js';
 import { type Sample, scrape } from '../../http/scrape.js';
 import { type Started, start } from '../../http/start.js';
 import { numbersFrom, tensorsFor } from '../../values.js';
-import { canRun, FOLDER, type Prometheus, promtool, startPrometheus } from './prometheus.js';
+import { canRun, FOLDER, type Prometheus, promtool, promtoolReads, startPrometheus } from './prometheus.js';
 import { parseQuery } from './promql.js';
 
 interface Panel {
@@ -104,6 +104,11 @@ const labelsOf = (metric: string) => [
   ...ITS_LABELS,
   ...samples.filter(({ name }) => name === metric).flatMap(({ labels }) => Object.keys(labels)),
 ];
+
+it.runIf(canRun('promtool'))('what the service exports passes promtool', async () => {
+  const exported = await (await fetch(`${services[0].url}/metrics`)).text();
+  expect(promtoolReads(exported, 'check', 'metrics')).toBe('');
+});
 
 describe('every query', () => {
   it('is there', () => {

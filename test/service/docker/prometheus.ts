@@ -16,7 +16,12 @@ export function canRun(program: string): boolean {
 
 /** Runs promtool; its output is in the error if it finds something. */
 export function promtool(...parameters: string[]): string {
-  return execFileSync('promtool', parameters, { encoding: 'utf8', stdio: 'pipe' });
+  return promtoolReads('', ...parameters);
+}
+
+/** Runs promtool with a text to read. */
+export function promtoolReads(text: string, ...parameters: string[]): string {
+  return execFileSync('promtool', parameters, { encoding: 'utf8', stdio: 'pipe', input: text });
 }
 
 export interface Prometheus {
