@@ -14,10 +14,6 @@ const whole = { type: 'integer', format: 'int32' } as const;
 /** Headers of every answer. */
 export const answerHeaders = {
   'x-request-id': { ...text, description: 'the id of the request: the one that was sent, or a new one' },
-  traceresponse: {
-    ...text,
-    description: 'the trace and the span of the request, in the form of traceparent (W3C), where requests are traced',
-  },
   'server-timing': {
     ...text,
     description:
@@ -25,10 +21,19 @@ export const answerHeaders = {
   },
 };
 
-export const limitHeaders = {
+const limitHeaders = {
   'ratelimit-limit': { ...whole, description: 'requests that the caller may make in a minute, if there is a limit' },
   'ratelimit-remaining': { ...whole, description: 'how many of them are left' },
   'ratelimit-reset': { ...whole, description: 'seconds until all of them are there again' },
+};
+
+/** And of what computes. */
+export const computeHeaders = {
+  traceresponse: {
+    ...text,
+    description: 'the trace and the span of the request, in the form of traceparent (W3C), where requests are traced',
+  },
+  ...limitHeaders,
 };
 
 const keyHeader = { 'www-authenticate': { ...text, description: 'how to send a key: Bearer' } };
@@ -39,24 +44,27 @@ const codingHeader = {
 
 /** The error answers of all routes: of each one status, and the codes that can come with it. */
 const problemAnswers = {
-  MalformedProblem: ['invalid-http'],
-  BadRequestProblem: ['invalid-http', 'invalid-json', 'invalid-request'],
-  UnauthorizedProblem: ['unauthorized'],
-  CacheNotFoundProblem: ['cache-not-found'],
-  NotAcceptableProblem: ['not-acceptable'],
-  RequestTimeoutProblem: ['request-timeout'],
-  TooLargeProblem: ['payload-too-large', 'work-too-large'],
-  UnsupportedMediaTypeProblem: ['unsupported-media-type'],
-  UnprocessableProblem: ['invalid-tensor', 'shape-mismatch', 'non-finite-result'],
-  TooManyRequestsProblem: ['queue-full', 'rate-limited'],
-  HeadersTooLargeProblem: ['headers-too-large'],
-  InternalProblem: ['internal'],
-  OverloadedProblem: ['overloaded'],
-  UnavailableProblem: ['draining', 'overloaded'],
-  CacheStoreProblem: ['cache-unavailable', 'overloaded'],
-  CachesUnavailableProblem: ['draining', 'cache-unavailable', 'overloaded'],
-  DeadlineExceededProblem: ['deadline-exceeded'],
+  Malformed: ['invalid-http'],
+  BadRequest: ['invalid-http', 'invalid-json', 'invalid-request'],
+  Unauthorized: ['unauthorized'],
+  CacheNotFound: ['cache-not-found'],
+  NotAcceptable: ['not-acceptable'],
+  RequestTimeout: ['request-timeout'],
+  TooLarge: ['payload-too-large', 'work-too-large'],
+  UnsupportedMediaType: ['unsupported-media-type'],
+  Unprocessable: ['invalid-tensor', 'shape-mismatch', 'non-finite-result'],
+  TooManyRequests: ['queue-full', 'rate-limited'],
+  HeadersTooLarge: ['headers-too-large'],
+  Internal: ['internal'],
+  Overloaded: ['overloaded'],
+  Unavailable: ['draining', 'overloaded'],
+  StoreUnavailable: ['cache-unavailable', 'overloaded'],
+  CachesUnavailable: ['draining', 'cache-unavailable', 'overloaded'],
+  DeadlineExceeded: ['deadline-exceeded'],
 } as const satisfies Record<string, readonly [ProblemCode, ...ProblemCode[]]>;
+
+const allCodes: readonly ProblemCode[] = Object.values(problemAnswers).flat();
+const repeatedCodes = [...new Set(allCodes)].filter((code) => allCodes.indexOf(code) < allCodes.lastIndexOf(code));
 
 export type ProblemAnswer = keyof typeof problemAnswers;
 
@@ -96,7 +104,13 @@ export function finished(document: Document): Document {
     }
     addExamples(spoken);
   }
-  const headers = Object.entries({ ...answerHeaders, ...limitHeaders, ...keyHeader, ...codingHeader, ...retryHeader });
+  const headers = Object.entries({
+    ...answerHeaders,
+    ...computeHeaders,
+    ...keyHeader,
+    ...codingHeader,
+    ...retryHeader,
+  });
   return {
     ...document,
     components: {
@@ -106,11 +120,7 @@ export function finished(document: Document): Document {
       responses: Object.fromEntries(
         Object.entries(problemAnswers).map(([name, codes]) => [name, problemResponse(codes)]),
       ),
-      examples: Object.fromEntries(
-        Object.values(problemAnswers)
-          .flat()
-          .map((code) => [code, { value: problemExamples[code] }]),
-      ),
+      examples: Object.fromEntries(repeatedCodes.map((code) => [code, { value: problemExamples[code] }])),
     },
   };
 }
@@ -129,17 +139,21 @@ function typeName(header: string): string {
 }
 
 /**
- * What an operation can be asked, and what it answers, where the answer has members that the first one has not. The plugin
- * would drop examples that stand beside a reference.
+ * What an operation can be asked, and what it answers, where the answer has members that the one before has not. Gradients have the
+ * shapes of what they are the gradients of, which the request shows: of those the last answer is enough, and a short one. The plugin would drop
+ * examples that stand beside a reference.
  */
 function addExamples({ operationId, requestBody, responses }: Spoken): void {
   const operation = operations.find(({ id }) => id === operationId);
   if (operation === undefined) return;
   const examples = Object.entries(examplesOf(operation));
-  const [[, first]] = examples;
-  const members = ({ answer = {} }: Example) => Object.keys(answer);
-  const isNew = (example: Example) => members(example).some((name) => !members(first).includes(name));
-  const answers = examples.filter(([, example]) => example === first || isNew(example));
+  const told = new Set<string>();
+  const inTurn = operation.time === 'backward' ? examples.toReversed() : examples;
+  const answers = inTurn.filter(([, { answer = {} }]) => {
+    const news = Object.keys(answer).filter((name) => !told.has(name));
+    for (const name of news) told.add(name);
+    return news.length > 0;
+  });
   const answer = responses[200].content?.['application/json'];
   const request = requestBody?.content['application/json'];
   if (request) request.examples = valuesOf(examples, 'request');
@@ -147,12 +161,12 @@ function addExamples({ operationId, requestBody, responses }: Spoken): void {
 }
 
 function valuesOf(examples: readonly [string, Example][], side: 'request' | 'answer'): object {
-  return Object.fromEntries(examples.map(([name, { summary, [side]: value }]) => [name, { summary, value }]));
+  return Object.fromEntries(examples.map(([name, { [side]: value }]) => [name, { value }]));
 }
 
 function problemResponse(codes: readonly ProblemCode[]): object {
   return {
-    description: codes.map((code) => `\`${code}\`: ${problemKinds[code].title}`).join('; '),
+    description: codes.map((code) => problemKinds[code].title).join('; '),
     headers: headerRefs({
       'x-request-id': answerHeaders['x-request-id'],
       ...(codes.includes('rate-limited') && limitHeaders),
@@ -163,8 +177,12 @@ function problemResponse(codes: readonly ProblemCode[]): object {
     content: {
       [PROBLEM_TYPE]: {
         schema: ref('schemas', 'Problem'),
-        examples: Object.fromEntries(codes.map((code) => [code, ref('examples', code)])),
+        examples: Object.fromEntries(codes.map((code) => [code, problemExample(code)])),
       },
     },
   };
+}
+
+function problemExample(code: ProblemCode): object {
+  return repeatedCodes.includes(code) ? ref('examples', code) : { value: problemExamples[code] };
 }

@@ -7,7 +7,6 @@ import type { GroupMember, TensorMember } from '../tensor/signature.js';
 
 /** A request, and the answer to it. */
 export interface Example {
-  readonly summary: string;
   readonly sizes: Sizes;
   readonly request: Values;
   /** Absent where only a service that has stored the caches can tell. */
@@ -22,7 +21,9 @@ type Sizes = Readonly<Record<string, number>>;
 /** The axes of one tensor are of different lengths, so that they cannot be mistaken for each other. */
 const TELLING: Sizes = { n_x: 3, m: 1, T_x: 4, T_da: 4, other: 2 };
 /** For what shows an option, and not the shapes: the document is to stay short. */
-const SMALLEST: Sizes = { n_y: 2, T_x: 2, T_da: 2, other: 1 };
+const SMALLEST: Sizes = { other: 1 };
+/** For what can be done in segments. */
+const TWO_STEPS: Sizes = { T_x: 2, T_da: 2, other: 1 };
 
 /** What an example gives for an integer: the number of time steps in a segment, say. */
 const INTEGER = 1;
@@ -50,22 +51,29 @@ function computeExamples(operation: Operation): Readonly<Record<string, Example>
   const ways = request.either.map(({ need, may = [] }) => [...need, ...may]);
   // The last way is from the inputs, which everybody has: it comes first.
   const [first, ...others] = (ways.length > 0 ? ways : [[]]).reverse();
-  const examples: Example[] = [];
+  const examples: Record<string, Example> = {};
   const add = (way: readonly string[], sizes: Sizes, option?: readonly [name: string, value: unknown]) => {
     const left = ways.flat().filter((name) => !way.includes(name));
+    if (sizes !== TELLING || operation.time === 'backward') left.push(...predictingIn(request));
     const values = exampleGroup(request, sizes, new Decimals(operation.path), left);
     if (option) values[option[0]] = option[1];
-    const summary = option ? option.join(': ') : nameOfWay(request, way);
-    examples.push({ summary, sizes, request: values, answer: answerTo(operation, values) });
+    const name = option ? option.join(': ') : nameOfWay(request, way);
+    examples[name] = { sizes, request: values, answer: answerTo(operation, values) };
   };
   add(first, TELLING);
   for (const way of others) add(way, SMALLEST);
   for (const [name, member] of Object.entries(request.members)) {
-    if (member.kind === 'integer') add(first, SMALLEST, [name, INTEGER]);
+    if (member.kind === 'integer') add(first, TWO_STEPS, [name, INTEGER]);
     if (member.kind !== 'choice') continue;
     for (const choice of member.choices) if (choice !== member.otherwise) add(first, SMALLEST, [name, choice]);
   }
-  return Object.fromEntries(examples.map((example) => [keyOf(example.summary), example]));
+  return examples;
+}
+
+/** What a group takes for predictions. They come in whole, or not at all. */
+function predictingIn({ members, together }: GroupMember): string[] {
+  const inside = Object.values(members).flatMap((member) => (member.kind === 'group' ? predictingIn(member) : []));
+  return [...together.flat(), ...inside];
 }
 
 /** From inputs, from caches, by cache_id. */
@@ -74,11 +82,6 @@ function nameOfWay({ members }: GroupMember, way: readonly string[]): string {
   const member = members[name];
   if (member.kind === 'text') return `by ${name}`;
   return member.kind === 'group' && isAnswered(member) ? `from ${name}` : 'from inputs';
-}
-
-/** A key of the document: fromInputs, byCacheId, dtypeFloat32. */
-function keyOf(summary: string): string {
-  return summary.replace(/[^A-Za-z0-9]+(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
 function answerTo(operation: Operation, request: Values): Values | undefined {
@@ -100,18 +103,19 @@ function answerTo(operation: Operation, request: Values): Values | undefined {
   return JSON.parse(Buffer.concat(outcome.body).toString());
 }
 
-/** All tensors of a group but what is left out, and no options. */
+/** The tensors of a group but what is left out, and no options. */
 function exampleGroup(
   group: GroupMember,
   sizes: Sizes,
   decimals: Decimals,
-  leftOut: readonly string[] = [],
+  leftOut: readonly string[],
 ): Record<string, unknown> {
   const values: Record<string, unknown> = {};
   for (const [name, member] of Object.entries(group.members)) {
     if (leftOut.includes(name)) continue;
     if (member.kind === 'tensor') values[name] = exampleTensor(member, sizes, decimals);
-    if (member.kind === 'group') values[name] = answered(member, name, sizes) ?? exampleGroup(member, sizes, decimals);
+    if (member.kind === 'group')
+      values[name] = answered(member, name, sizes) ?? exampleGroup(member, sizes, decimals, leftOut);
     if (member.kind === 'text') values[name] = STORED[name as keyof typeof STORED];
   }
   return values;

@@ -4,7 +4,7 @@ import fp from 'fastify-plugin';
 import Type, { type TSchema } from 'typebox';
 import type { Operation } from '../operations/operation.js';
 import { operations } from '../operations/operations.js';
-import { answerHeaders, type Document, finished, limitHeaders, type ProblemAnswer } from './components.js';
+import { answerHeaders, computeHeaders, type Document, finished, type ProblemAnswer } from './components.js';
 import { DEADLINE_HEADER } from './deadline.js';
 import { problemSchemas } from './problems.js';
 import { REQUEST_ID } from './request-id.js';
@@ -41,6 +41,7 @@ export const openapiPlugin = fp(
         },
         servers: [HERE],
         components: { securitySchemes },
+        security: keyIfAsked,
         tags: [...new Set(operations.map(({ tag }) => tag)), cachesTag, serviceTag],
       },
       // When somebody asks for the document: to run the examples takes time that a start does not have.
@@ -76,7 +77,7 @@ const securitySchemes = {
 } as const;
 
 /** Keys are configured for each instance: the document, which is the same everywhere, cannot say that they are needed. */
-export const keyIfAsked: Record<string, string[]>[] = [{}, { bearer: [] }, { apiKey: [] }];
+const keyIfAsked: Record<string, string[]>[] = [{}, { bearer: [] }, { apiKey: [] }];
 
 export const cachesTag = { name: 'Caches', description: 'what forward operations have stored' };
 const serviceTag = { name: 'Service', description: 'the state and the measurements of the instance that answers' };
@@ -95,12 +96,11 @@ export function operationSchema(operation: Operation): FastifySchema {
     summary,
     description,
     headers: requestHeaders,
-    security: keyIfAsked,
     body: ref(request.name),
     response: {
       200: {
         description: answer.description,
-        headers: { ...answerHeaders, ...limitHeaders },
+        headers: { ...answerHeaders, ...computeHeaders },
         content: { 'application/json': { schema: ref(answer.name) } },
       },
     },
@@ -113,19 +113,19 @@ function problemsOf({ request, answer }: Operation): ProblemAnswer[] {
   const finds = Object.hasOwn(request.members, 'cache_id');
   const stores = Object.hasOwn(answer.members, 'cache_id');
   return [
-    'BadRequestProblem',
-    'UnauthorizedProblem',
-    ...(finds ? (['CacheNotFoundProblem'] as const) : []),
-    'NotAcceptableProblem',
-    'RequestTimeoutProblem',
-    'TooLargeProblem',
-    'UnsupportedMediaTypeProblem',
-    'UnprocessableProblem',
-    'TooManyRequestsProblem',
-    'HeadersTooLargeProblem',
-    'InternalProblem',
-    finds || stores ? 'CachesUnavailableProblem' : 'UnavailableProblem',
-    'DeadlineExceededProblem',
+    'BadRequest',
+    'Unauthorized',
+    ...(finds ? (['CacheNotFound'] as const) : []),
+    'NotAcceptable',
+    'RequestTimeout',
+    'TooLarge',
+    'UnsupportedMediaType',
+    'Unprocessable',
+    'TooManyRequests',
+    'HeadersTooLarge',
+    'Internal',
+    finds || stores ? 'CachesUnavailable' : 'Unavailable',
+    'DeadlineExceeded',
   ];
 }
 
@@ -140,7 +140,8 @@ export function serviceSchema({
   readonly operationId: string;
   readonly summary: string;
   readonly description: string;
-  readonly security: typeof keyIfAsked;
+  /** Where a key is never needed. */
+  readonly security?: readonly [];
   readonly tag?: { readonly name: string };
   /** What the answer is. */
   readonly answer: string;
@@ -159,13 +160,7 @@ export function serviceSchema({
         ...(content ? { content } : { type: 'null' }),
       },
     },
-    'x-problems': [
-      'MalformedProblem',
-      'RequestTimeoutProblem',
-      'HeadersTooLargeProblem',
-      'InternalProblem',
-      ...problems,
-    ],
+    'x-problems': ['Malformed', 'RequestTimeout', 'HeadersTooLarge', 'Internal', ...problems],
   };
 }
 
@@ -183,7 +178,7 @@ const requestHeaders = {
       minimum: 1,
       maximum: 2 ** 31 - 1,
       description:
-        'milliseconds in which the answer must be ready, the time in the queue included; absent: as the service is configured, which may also allow less than the maximum',
+        'milliseconds in which the answer must be ready, the time in the queue included; absent: as the service is configured, which may allow less',
     },
     'x-request-id': {
       type: 'string',

@@ -16,9 +16,9 @@ const told: Readonly<Record<ProblemCode, Told>> = {
     fault: { pointer: '/x/0/0/1', offset: 12 },
   },
   'invalid-request': {
-    instance: '/v1/lstm/forward',
-    detail: '/parameters/bff is unknown; the members here are Wf, bf, Wi, bi, Wc, bc, Wo, bo, Wy, by',
-    fault: { pointer: '/parameters/bff' },
+    instance: '/v1/rnn/forward',
+    detail: '/parameters/Waax is unknown; the members here are Wax, Waa, Wya, ba, by',
+    fault: { pointer: '/parameters/Waax' },
   },
   unauthorized: {
     instance: '/v1/lstm/forward',
@@ -48,7 +48,7 @@ const told: Readonly<Record<ProblemCode, Told>> = {
   },
   'unsupported-media-type': {
     instance: '/v1/lstm/forward',
-    detail: 'the body has Content-Type application/x-www-form-urlencoded, but must be application/json in UTF-8',
+    detail: 'the body has Content-Type text/plain, but must be application/json in UTF-8',
   },
   'invalid-tensor': {
     instance: '/v1/lstm/forward',
@@ -88,7 +88,8 @@ const told: Readonly<Record<ProblemCode, Told>> = {
   'deadline-exceeded': { instance: '/v1/lstm/forward', detail: 'the answer was not ready within 10 ms' },
 };
 
-const REQUEST_ID = '34f54b73-b2ee-497e-9c73-e9132cc28226';
+/** As a client may call its request. */
+const REQUEST_ID = 'job-7';
 
 /** One problem of each kind, as the service answers it. */
 export const problemExamples = Object.fromEntries(

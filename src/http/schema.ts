@@ -67,7 +67,7 @@ function valueSchema(member: Member, found: Map<string, TSchema>, place: Place):
  * empty, which is not said: `minItems` becomes a tuple in some generated clients.
  */
 function tensorSchema(member: TensorMember): TSchema {
-  const description = `${member.description}; shape ${symbolicShape(member)}`;
+  const description = `${symbolicShape(member)}: ${member.description}`;
   return Type.Array(ref(member.dims.length === 2 ? 'Vector' : 'Matrix'), { description });
 }
 

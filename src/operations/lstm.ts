@@ -213,7 +213,7 @@ export const lstmBackwardOperation = operation({
     'Backpropagation through time, full or truncated. Give either `caches` of the forward operation, or the `cache_id` of stored ones, or `x`, `a0`, `parameters` and, if the forward pass had it, `c0`, from which the forward pass is computed again: the answers are the same to the last byte. A loss on the predictions y = softmax(u) comes in through da: with du = y − targets, da = Wyᵀ·du.',
   request: group(
     'LstmBackwardRequest',
-    'the gradients of the states, and the forward pass: either caches, or cache_id, or x, a0, c0 (optional) and parameters',
+    'the gradients of the states, and the forward pass in one of three ways',
     {
       x: optional(tensor('n_x m T_x', 'input sequence')),
       a0: optional(tensor('n_a m', 'initial hidden state')),

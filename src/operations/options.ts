@@ -38,5 +38,5 @@ export const whenKept = {
 
 export const bptt_steps = integer(
   1,
-  'truncated backpropagation: cuts the sequence into segments of this many time steps, counted from the first, and carries no gradient across a cut; absent: nothing is cut',
+  'truncated backpropagation: the sequence is cut into segments of this many time steps, counted from the first, and no gradient crosses a cut; absent: nothing is cut',
 );

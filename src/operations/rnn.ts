@@ -160,7 +160,7 @@ export const rnnBackwardOperation = operation({
     'Backpropagation through time, full or truncated. Give either `caches` of the forward operation, or the `cache_id` of stored ones, or `x`, `a0` and `parameters`, from which the forward pass is computed again: the answers are the same to the last byte. A loss on the predictions y = softmax(u) comes in through da: with du = y − targets, da = Wyaᵀ·du.',
   request: group(
     'RnnBackwardRequest',
-    'the gradient of the hidden states, and the forward pass: either caches, or cache_id, or x, a0 and parameters',
+    'the gradient of the hidden states, and the forward pass in one of three ways',
     {
       x: optional(tensor('n_x m T_x', 'input sequence')),
       a0: optional(tensor('n_a m', 'initial hidden state')),

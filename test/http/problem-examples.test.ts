@@ -13,8 +13,10 @@ import { type Limits, type Started, start } from './start.js';
 type Provocation = (service: Started) => Promise<ProblemBody>;
 
 const PATH = '/v1/lstm/forward';
-const good = examplesOf(operationCalled('lstmForward')).fromInputs.request as { parameters: object };
-const { request: byCacheId } = examplesOf(operationCalled('lstmBackward')).byCacheId;
+const [good, rnn] = ['lstmForward', 'rnnForward'].map((id) => {
+  return examplesOf(operationCalled(id))['from inputs'].request as { parameters: object };
+});
+const { request: byCacheId } = examplesOf(operationCalled('lstmBackward'))['by cache_id'];
 
 /** Of caches that expire in the year 5188. */
 const LASTING = 'zzzzzzzzz-6f1d3d0c-6a52-4f0e-9d3c-2b7f1f0a8c55';
@@ -41,7 +43,8 @@ const provocations: readonly {
       'invalid-http': ({ url }) => raw(url, 'GET / HTTP/1.1\r\n\r\n'),
       'headers-too-large': ({ url }) => raw(url, `GET / HTTP/1.1\r\nhost: a\r\n${'x: y\r\n'.repeat(100)}\r\n`),
       'invalid-json': ({ url }) => post(url, '{"x": [[[1, NaN]]]}'),
-      'invalid-request': ({ url }) => post(url, { ...good, parameters: { ...good.parameters, bff: [[0.1], [0.2]] } }),
+      'invalid-request': ({ url }) =>
+        post(url, { ...rnn, parameters: { ...rnn.parameters, Waax: [[0.1]] } }, {}, '/v1/rnn/forward'),
       'invalid-tensor': ({ url }) => post(url, { ...good, a0: [[0.1], ['0.2']] }),
       'shape-mismatch': ({ url }) => post(url, { ...good, parameters: { ...good.parameters, Wf: [[0.1, 0.2]] } }),
       'non-finite-result': ({ url }) => post(url, overflowing, {}, '/v1/rnn/backward'),
@@ -49,7 +52,7 @@ const provocations: readonly {
       'not-found': ({ url }) => post(url, good, {}, '/v1/gru/forward'),
       'method-not-allowed': ({ url }) => ask(url + PATH),
       'not-acceptable': ({ url }) => post(url, good, { accept: 'text/html' }),
-      'unsupported-media-type': ({ url }) => post(url, 'x=1', { 'content-type': 'application/x-www-form-urlencoded' }),
+      'unsupported-media-type': ({ url }) => post(url, 'x=1', { 'content-type': 'text/plain' }),
       'deadline-exceeded': ({ url }) => raw(url, unsent('x-deadline-ms: 10\r\n')),
     },
   },

@@ -51,7 +51,7 @@ describe('the service', () => {
 
   it('gives the same bytes for the same request, alone and under load', async () => {
     const example = (await supertest(service.url).get('/openapi.json')).body.paths['/v1/lstm/backward'].post;
-    const body = JSON.stringify(example.requestBody.content['application/json'].examples.fromInputs.value);
+    const body = JSON.stringify(example.requestBody.content['application/json'].examples['from inputs'].value);
     const ask = async () => {
       const headers = { 'content-type': 'application/json' };
       return (await fetch(`${service.url}/v1/lstm/backward`, { method: 'POST', headers, body })).text();

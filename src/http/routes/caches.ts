@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Caches } from '../caches.js';
-import { cachesTag, keyIfAsked, serviceSchema } from '../openapi.js';
+import { cachesTag, serviceSchema } from '../openapi.js';
 
 /** What forward operations have stored, for whoever needs it no longer. */
 export async function cachesRoutes(app: FastifyInstance, { caches }: { caches: Caches }): Promise<void> {
@@ -13,10 +13,9 @@ export async function cachesRoutes(app: FastifyInstance, { caches }: { caches: C
           tag: cachesTag,
           summary: 'Deletes stored caches',
           description:
-            'Gives back the room that stored caches take as soon as they have been used, so that they need not push out others. Whoever knows their cache_id may do so. Caches that nobody deletes go when they expire.',
-          security: keyIfAsked,
+            'Gives back the room that stored caches take, so that they do not push out others. Whoever knows their cache_id may do so. Caches that nobody deletes go when they expire.',
           answer: 'they are gone',
-          problems: ['UnauthorizedProblem', 'CacheNotFoundProblem', 'CacheStoreProblem'],
+          problems: ['Unauthorized', 'CacheNotFound', 'StoreUnavailable'],
         }),
         params: {
           type: 'object',

@@ -16,7 +16,7 @@ export async function healthRoutes(app: FastifyInstance, { pool }: { pool: Pool 
         security: [],
         answer: 'it does',
         content: { 'application/json': { schema: ref('Health') } },
-        problems: ['OverloadedProblem'],
+        problems: ['Overloaded'],
       }),
     },
     async () => ({ status: 'live' }),
@@ -32,7 +32,7 @@ export async function healthRoutes(app: FastifyInstance, { pool }: { pool: Pool 
         security: [],
         answer: 'it can',
         content: { 'application/json': { schema: ref('Health') } },
-        problems: ['UnavailableProblem'],
+        problems: ['Unavailable'],
       }),
     },
     async () => {

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
 import type { Metrics } from '../metrics.js';
-import { keyIfAsked, serviceSchema } from '../openapi.js';
+import { serviceSchema } from '../openapi.js';
 
 /** For Prometheus. It waits for no worker. */
 export async function metricsRoutes(
@@ -15,10 +15,9 @@ export async function metricsRoutes(
         operationId: 'metrics',
         summary: 'What the service counts and measures, for Prometheus',
         description: 'Requests, times, memory, queue, workers and caches of this instance. It waits for no worker.',
-        security: keyIfAsked,
         answer: 'the text format of Prometheus, version 0.0.4',
         content: { 'text/plain': { schema: Type.String() } },
-        problems: ['UnauthorizedProblem', 'OverloadedProblem'],
+        problems: ['Unauthorized', 'Overloaded'],
       }),
     },
     async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()),
