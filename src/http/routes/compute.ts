@@ -12,7 +12,7 @@ import type { Caches } from '../caches.js';
 import { tooLate } from '../deadline.js';
 import { addVary } from '../headers.js';
 import { operationSchema } from '../openapi.js';
-import { PACKING_BYTES, packingNamedAlone, packPieces, packSmall, SMALL_BYTES } from '../pack.js';
+import { LEAST_BYTES, PACKING_BYTES, packingNamedAlone, packPieces, packSmall, SMALL_BYTES } from '../pack.js';
 import { Problem } from '../problems.js';
 import { received, type Stages } from '../stages.js';
 
@@ -72,7 +72,7 @@ export async function computeRoutes(
         addVary(reply, 'Accept-Encoding');
         const [first, ...more] = outcome.body;
         const packing = packingNamedAlone(request.headers['accept-encoding']);
-        if (packing) {
+        if (packing && bytesOut >= LEAST_BYTES) {
           reply.header('content-encoding', packing);
           if (bytesOut <= SMALL_BYTES) return reply.send(packSmall(packing, Buffer.concat(outcome.body)));
           request.hold.become(bytesOut + PACKING_BYTES);
