@@ -14,9 +14,9 @@ declare module 'fastify' {
 }
 
 /**
- * A span for each request that computes, and one for each of its stages but the last, which its own end comes before. The trace of the caller (traceparent) goes
- * on; the answer (traceresponse) and the log name it. Sizes and shapes are in it, never numbers. Loaded only where
- * traces are wanted.
+ * A span for each request that computes, and one for each of its stages. The last stage, `send`, begins when the request's own span
+ * ends. The trace of the caller (traceparent) goes on; the answer (traceresponse) and the log name it. Sizes and shapes are in it,
+ * never numbers. Loaded only where traces are wanted.
  */
 export const tracesPlugin = fp(
   async (app: FastifyInstance) => {
@@ -47,7 +47,11 @@ export const tracesPlugin = fp(
         reply.log = request.log;
         reply.header('traceresponse', headerOf(context));
         request.traceClock = Date.now() - performance.now();
-        reply.raw.once('close', () => giveUp(request));
+        reply.raw.once('close', () => {
+          if (reply.sendFrom > 0)
+            stageSpan(request, 'send', request.traceClock + reply.sendFrom, request.traceClock + performance.now());
+          giveUp(request);
+        });
       }
       done();
     });
@@ -98,15 +102,19 @@ function report(span: Span, request: FastifyRequest, reply: FastifyReply): void 
     ...Object.fromEntries(Object.entries(dims).map(([letter, size]) => [`unroll.dims.${letter}`, size])),
   });
   if (reply.problem && reply.statusCode >= 500) span.setAttribute('error.type', reply.problem);
-  const { context, tracer } = request.opentelemetry();
-  if (context === null) return;
   const { stages = {} } = reply;
   // A body that was refused has been handed to nobody.
   let startTime = (request.tracedFrom || request.traceClock + performance.now()) - (stages.receive ?? 0);
   for (const [stage, ms] of Object.entries(stages)) {
-    tracer
-      .startSpan(stage, { startTime, attributes: { 'unroll.operation': operationOf(request) } }, context)
-      .end(startTime + ms);
+    stageSpan(request, stage, startTime, startTime + ms);
     startTime += ms;
   }
+}
+
+function stageSpan(request: FastifyRequest, stage: string, startTime: number, endTime: number): void {
+  const { context, tracer } = request.opentelemetry();
+  if (context === null) return;
+  tracer
+    .startSpan(stage, { startTime, attributes: { 'unroll.operation': operationOf(request) } }, context)
+    .end(endTime);
 }

@@ -92,8 +92,8 @@ describe('traces', () => {
     const { version, traceId, spanId, flags } = ids(answer);
     expect([version, flags]).toEqual(['00', '01']);
 
-    const spans = await collector.trace(traceId, 6);
-    expect(spans.map(({ name }) => name).sort()).toEqual([...STAGES, 'POST /v1/lstm/forward'].sort());
+    const spans = await collector.trace(traceId, 7);
+    expect(spans.map(({ name }) => name).sort()).toEqual([...STAGES, 'send', 'POST /v1/lstm/forward'].sort());
     const request = named(spans, 'POST /v1/lstm/forward');
     expect(request.spanId).toBe(spanId);
     expect(request.parentSpanId).toBeUndefined();
@@ -113,7 +113,7 @@ describe('traces', () => {
     });
     expect(request.resource).toMatchObject({ 'service.name': 'unroll', 'telemetry.sdk.language': 'nodejs' });
 
-    // The times of server-timing, within the request.
+    // Those of server-timing within the request, and the last one from its end on.
     const timing = answer.headers.get('server-timing') ?? '';
     let last = request.start;
     for (const stage of STAGES) {
@@ -128,13 +128,37 @@ describe('traces', () => {
     expect(Number(last - request.end) / 1e6).toBeLessThan(2); // the span's own clock counts whole milliseconds
   });
 
+  it.each([
+    ['takes it', true],
+    ['leaves', false],
+  ])('show how long an answer waited for its client, which then %s', async (_, stays) => {
+    const collector = await collect();
+    const service = await serve({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
+    const body = lstmForward(64, 16, 400);
+    const client = connect(Number(new URL(service.url).port), '127.0.0.1');
+    const traceId = '4af7651916cd43dd8448eb211c80319c';
+    client.write(
+      `POST /v1/lstm/forward HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nconnection: close\r\ntraceparent: 00-${traceId}-b7ad6b7169203331-01\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
+    await once(client, 'readable'); // the head
+    await sleep(600);
+    if (stays) client.resume();
+    else client.destroy();
+    const send = named(await collector.trace(traceId, 7), 'send');
+    const request = named(collector.spans(), 'POST /v1/lstm/forward');
+    expect(send.parentSpanId).toBe(request.spanId);
+    expect(Number(send.end - send.start) / 1e6).toBeGreaterThan(500);
+    expect(Number(send.start - request.end) / 1e6).toBeLessThan(5);
+    expect(request.attributes).toMatchObject({ 'unroll.code': 'ok' });
+  });
+
   it("go on with the caller's trace, and the log names them", async () => {
     const collector = await collect();
     const service = await serve({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
     const [traceId, parent] = ['0af7651916cd43dd8448eb211c80319c', 'b7ad6b7169203331'];
     const answer = await service.post(lstmForward(), { traceparent: `00-${traceId}-${parent}-01`, tracestate: 'a=b' });
     expect(ids(answer).traceId).toBe(traceId);
-    const spans = await collector.trace(traceId, 6);
+    const spans = await collector.trace(traceId, 7);
     const request = named(spans, 'POST /v1/lstm/forward');
     expect(request.parentSpanId).toBe(parent);
     await service.stop();
@@ -152,7 +176,7 @@ describe('traces', () => {
     expect(refused.status).toBe(400);
     const { traceId } = ids(refused);
     const body = (await refused.json()) as Record<string, unknown>;
-    const spans = await collector.trace(traceId, 4); // receive, queue, decode
+    const spans = await collector.trace(traceId, 5); // receive, queue, decode, send
     const request = named(spans, 'POST /v1/lstm/forward');
     expect(request.attributes).toMatchObject({
       'http.response.status_code': 400,
@@ -204,9 +228,9 @@ describe('traces', () => {
       '?secret=1',
     );
     expect(answer.status).toBe(200);
-    await collector.trace(ids(answer).traceId, 6);
+    await collector.trace(ids(answer).traceId, 7);
     expect(await service.stop()).toBe(0);
-    expect(collector.spans()).toHaveLength(6);
+    expect(collector.spans()).toHaveLength(7);
     expect(collector.text()).not.toContain('secret');
     expect(collector.text()).not.toContain('0.1234567');
     expect(
@@ -228,7 +252,7 @@ describe('traces', () => {
     expect(ids(quiet).flags).toBe('00');
     const traceparent = '00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
     const sampled = await service.post(lstmForward(), { traceparent });
-    const [span] = await collector.trace(ids(sampled).traceId, 6);
+    const [span] = await collector.trace(ids(sampled).traceId, 7);
     expect(span.resource).toMatchObject({ 'service.name': 'weather', 'deployment.environment.name': 'test' });
     expect(await service.stop()).toBe(0);
     expect(new Set(collector.spans().map(({ traceId }) => traceId))).toEqual(new Set([ids(sampled).traceId]));
@@ -238,7 +262,7 @@ describe('traces', () => {
     const collector = await collect();
     const service = await serve({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${collector.url}/v1/traces` });
     const answer = await service.post(lstmForward());
-    expect(await collector.trace(ids(answer).traceId, 6)).toHaveLength(6);
+    expect(await collector.trace(ids(answer).traceId, 7)).toHaveLength(7);
   });
 
   it.each([{ OTEL_SDK_DISABLED: 'true' }, { OTEL_TRACES_EXPORTER: 'none' }])('are off with %j', async (off) => {
