@@ -80,7 +80,7 @@ describe.each(files)('%s', (file) => {
 
 describe('tests that start a process or a server', () => {
   const test = fileURLToPath(new URL('.', import.meta.url));
-  const isTest = (file: string) => file.endsWith('.test.ts');
+  const isTest = (file: string) => file.endsWith('.test.ts') && !file.includes('node_modules/');
 
   /** Does a file start one, itself or by what it imports? */
   function startsOne(file: string): boolean {
