@@ -1,11 +1,21 @@
-import type { Named, Outcome, Storage } from '../src/compute/messages.js';
-import { answer, computeBlock, type Large, type Machinery, writePiece } from '../src/compute/worker/request.js';
+import type { AwaitingAttachment, Outcome, PieceResult, SplitRequest } from '../src/compute/messages.js';
+import {
+  answer,
+  computeBlock,
+  finishBlocks,
+  type Machinery,
+  machineryWith,
+  writePiece,
+} from '../src/compute/worker/request.js';
+import { formatsWith } from '../src/formats/formats.js';
 import { type JsonCodec, loadJsonCodec } from '../src/formats/json/codec.js';
-import { segmentsOf, writeSegments } from '../src/formats/json/writer.js';
+import { slicesOf, writeSlices } from '../src/formats/json/writer.js';
 import type { Build } from '../src/kernels/kernels.js';
 import { reference } from '../src/kernels/reference.js';
-import { earliest } from '../src/plan/non-finite.js';
+import { isOfSum } from '../src/plan/finish.js';
+import { earliest, type NonFinite } from '../src/plan/non-finite.js';
 import { pieceTasks } from '../src/plan/pieces.js';
+import type { Storage } from '../src/plan/request.js';
 import { cacheId } from '../src/stores/cache-id.js';
 import type { GroupMember, Values } from '../src/tensor/signature.js';
 import type { JsonObject } from './values.js';
@@ -13,9 +23,12 @@ import type { JsonObject } from './values.js';
 /** The fast road for tensors, as `npm run build` has made it. */
 export const codec = loadJsonCodec();
 
+/** All formats, on the fast road. */
+export const formats = formatsWith(codec);
+
 /** Values as JSON; without a codec as the plain writer writes them. */
 export function writeJson(signature: GroupMember, values: Values, codec?: JsonCodec): Uint8Array<ArrayBuffer> {
-  return writeSegments(segmentsOf(signature, values), codec);
+  return writeSlices(slicesOf(signature, values), codec);
 }
 
 /** Runs an operation the way the service does, from JSON text to JSON text, in this thread. */
@@ -25,8 +38,16 @@ export function ask(
   workLimit = Number.POSITIVE_INFINITY,
   kernels: Build = reference,
 ): Outcome {
-  return askWith({ kernels, codec }, operation, request, workLimit);
+  return askWith(machineryFor(kernels), operation, request, workLimit);
 }
+
+function machineryFor(kernels: Build): Machinery {
+  const known = machineries.get(kernels) ?? machineryWith({ kernels, formats });
+  machineries.set(kernels, known);
+  return known;
+}
+
+const machineries = new Map<Build, Machinery>();
 
 /** The same with other machinery. What the pool hands to several workers is done here one after the other. */
 export function askWith(
@@ -39,49 +60,57 @@ export function askWith(
   const body = new TextEncoder().encode(text);
   const storage = newStorage();
   const flopsLimit = Number.POSITIVE_INFINITY;
-  const task = { operation, body, slot: 0, workLimit, flopsLimit, handedOver: 0, storage };
+  const task = { operation, body, format: 'json', slot: 0, workLimit, flopsLimit, handedOver: 0, storage } as const;
   const reply = answer(machinery, task);
-  const outcome = 'cacheId' in reply ? answer(machinery, { ...task, resumed: resumed(reply) }) : reply;
-  if ('cacheId' in outcome) throw new Error('caches name caches');
+  const outcome = 'attachmentId' in reply ? answer(machinery, { ...task, resumed: resumed(reply) }) : reply;
+  if ('attachmentId' in outcome) throw new Error('an attachment names another one');
   const finished = 'ok' in outcome ? outcome : finish(machinery, outcome);
-  if (finished.ok && finished.stored) stored.set(storage.cache_id, Buffer.concat(finished.stored));
+  if (finished.ok && finished.deposit) stored.set(storage.id, Buffer.concat(finished.deposit));
   return finished;
 }
 
-/** The caches that were stored in this thread. */
+/** What was stored in this thread. */
 const stored = new Map<string, Buffer>();
 
 function newStorage(): Storage {
-  const cache_expires_at = new Date(Date.UTC(2030, 1, 1)).toISOString();
-  return { cache_id: cacheId(Date.parse(cache_expires_at)), cache_expires_at, limit: Number.POSITIVE_INFINITY };
+  const expiresAt = new Date(Date.UTC(2030, 1, 1)).toISOString();
+  return { id: cacheId(Date.parse(expiresAt)), expiresAt, limit: Number.POSITIVE_INFINITY };
 }
 
-function resumed(named: Named) {
-  const caches = stored.get(named.cacheId);
-  if (!caches) throw new Error(`no caches are stored as ${named.cacheId}`);
-  return { named, caches: Uint8Array.from(caches) };
+function resumed(request: AwaitingAttachment) {
+  const attachment = stored.get(request.attachmentId);
+  if (!attachment) throw new Error(`nothing is stored as ${request.attachmentId}`);
+  return { request, attachment: Uint8Array.from(attachment) };
 }
 
-function finish(machinery: Machinery, { blocks, pieces, stored, time, ...report }: Large): Outcome {
+function finish(machinery: Machinery, { blocks, pieces, finish, time, ...report }: SplitRequest): Outcome {
   const results = blocks.map((block) => computeBlock(machinery, block));
+  const refused = ({ fault }: NonFinite): Outcome => {
+    return { ...report, ok: false, code: 'non-finite-result', faults: [fault] };
+  };
   const nonFinite = earliest(
     results.map((result) => result.nonFinite),
     time,
   );
-  const refused = (fault: { pointer: string; detail: string }): Outcome => {
-    return { ...report, ok: false, code: 'non-finite-result', faults: [fault] };
-  };
-  if (nonFinite) return refused(nonFinite.fault);
-  const contributions = results.map((result) => result.contributions);
-  const texts: Uint8Array<ArrayBuffer>[] = [];
-  const toStore: Uint8Array<ArrayBuffer>[] = [];
-  for (const task of pieceTasks({ pieces, stored }, contributions)) {
-    const piece = writePiece(machinery, task);
-    if ('nonFinite' in piece) return refused(piece.nonFinite.fault);
-    if ('stored' in piece) toStore.push(piece.stored);
-    else texts.push(piece.text);
+  if (nonFinite) return refused(nonFinite);
+  const [{ cuts }] = blocks;
+  const ofCuts = cuts.map((_, i) => results.map(({ contributions }) => contributions[i]));
+  if (finish) {
+    const sums = cuts.flatMap((cut, i) => (isOfSum(cut) ? [i] : []));
+    const joined = sums.map((i) => ({ ...cuts[i], contributions: ofCuts[i] }));
+    const finished = finishBlocks(machinery, { ...finish, cuts: joined });
+    for (const [j, i] of sums.entries()) ofCuts[i] = [finished.contributions[j]];
+    if (finished.nonFinite) return refused(finished.nonFinite);
   }
-  return { ...report, ok: true, body: texts, ...(toStore.length > 0 && { stored: toStore }) };
+  const written = pieceTasks(pieces, ofCuts).map((task) => writePiece(machinery, task));
+  const wrong = written.find((piece) => 'nonFinite' in piece);
+  if (wrong) return refused(wrong.nonFinite);
+  const to = (destination: 'caller' | 'store') =>
+    (written as Exclude<PieceResult, { nonFinite: NonFinite }>[])
+      .filter((piece) => piece.destination === destination)
+      .map(({ bytes }) => bytes);
+  const deposit = to('store');
+  return { ...report, ok: true, body: to('caller'), ...(deposit.length > 0 && { deposit }) };
 }
 
 /** The text of an answer that is not a refusal. */

@@ -11,9 +11,9 @@ const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter(
 /** What a folder may import from, beside itself: http → compute → plan → operations → engine → kernels; tensor and webassembly are leaves. */
 const ARROWS: Record<string, readonly string[]> = {
   '.': ['http', 'compute', 'stores', 'settings'],
-  http: ['compute', 'stores', 'operations', 'kernels', 'tensor', 'settings', '.'],
+  http: ['compute', 'plan', 'stores', 'operations', 'kernels', 'tensor', 'settings', '.'],
   compute: ['plan', 'formats', 'operations', 'kernels', 'tensor'],
-  plan: ['compute', 'formats', 'operations', 'kernels', 'tensor'],
+  plan: ['formats', 'operations', 'kernels', 'tensor'],
   formats: ['tensor', 'webassembly'],
   operations: ['engine', 'kernels', 'tensor'],
   engine: ['kernels', 'tensor'],

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { Operation } from '../src/operations/operation.js';
 import { operations } from '../src/operations/operations.js';
-import type { Dims } from '../src/tensor/shapes.js';
+import type { Sizes } from '../src/tensor/shapes.js';
 import { shapeIn } from '../src/tensor/shapes.js';
 import type { GroupMember, TensorMember } from '../src/tensor/signature.js';
 import type { Dtype } from '../src/tensor/tensor.js';
@@ -17,8 +17,8 @@ export function operationCalled(id: string): Operation {
   return found;
 }
 
-/** Every letter, small; T_da may be shorter than T_x. */
-export const dimsArbitrary: fc.Arbitrary<Dims> = fc
+/** Every symbol, small; T_da may be shorter than T_x. */
+export const dimsArbitrary: fc.Arbitrary<Sizes> = fc
   .record({
     n_x: fc.integer({ min: 1, max: 4 }),
     n_a: fc.integer({ min: 1, max: 4 }),
@@ -33,18 +33,18 @@ export const dimsArbitrary: fc.Arbitrary<Dims> = fc
   })
   .map(({ shorter, ...dims }) => ({ ...dims, T_da: Math.max(1, dims.T_x - shorter) }));
 
-/** The same, with a value for each letter that only this signature has. */
-export function dimsArbitraryFor(group: GroupMember): fc.Arbitrary<Dims> {
-  const own = Object.fromEntries([...lettersOf(group)].map((letter) => [letter, fc.integer({ min: 1, max: 4 })]));
-  return fc.tuple(fc.record(own), dimsArbitrary).map(([letters, dims]) => ({ ...letters, ...dims }));
+/** The same, with a value for each symbol that only this signature has. */
+export function dimsArbitraryFor(group: GroupMember): fc.Arbitrary<Sizes> {
+  const own = Object.fromEntries([...symbolsOf(group)].map((symbol) => [symbol, fc.integer({ min: 1, max: 4 })]));
+  return fc.tuple(fc.record(own), dimsArbitrary).map(([symbols, dims]) => ({ ...symbols, ...dims }));
 }
 
-export function lettersOf(group: GroupMember): Set<string> {
-  const letters = Object.values(group.members).flatMap((member) => {
-    if (member.kind === 'group') return [...lettersOf(member)];
-    return member.kind === 'tensor' ? member.dims.flatMap(({ terms }) => terms) : [];
+export function symbolsOf(group: GroupMember): Set<string> {
+  const symbols = Object.values(group.members).flatMap((member) => {
+    if (member.kind === 'group') return [...symbolsOf(member)];
+    return member.kind === 'tensor' ? member.axes.flatMap(({ terms }) => terms.map(({ symbol }) => symbol)) : [];
   });
-  return new Set(letters.filter((letter) => typeof letter === 'string'));
+  return new Set(symbols.filter((symbol) => symbol !== undefined));
 }
 
 /** A source of numbers: the same seed gives the same numbers. */
@@ -74,7 +74,7 @@ export const choicesArbitrary: fc.Arbitrary<Choices> = fc.record({
 });
 
 /** The tensors of a group: nested arrays of the right shapes, without options. */
-export function tensorsFor(group: GroupMember, dims: Dims, next: () => number, choices: Choices): JsonObject {
+export function tensorsFor(group: GroupMember, dims: Sizes, next: () => number, choices: Choices): JsonObject {
   const values: JsonObject = {};
   for (const [name, member] of Object.entries(group.members)) {
     if (!isTaken(group, name, choices)) continue;
@@ -97,7 +97,7 @@ function isTaken(group: GroupMember, name: string, { prediction, way, extras }: 
   return extras || !group.members[name].optional;
 }
 
-export function nested(member: TensorMember, dims: Dims, next: () => Json): Json {
+export function nested(member: TensorMember, dims: Sizes, next: () => Json): Json {
   const shape = shapeIn(dims, member) ?? [];
   const nest = (axis: number): Json =>
     axis === shape.length ? next() : Array.from({ length: shape[axis] }, () => nest(axis + 1));

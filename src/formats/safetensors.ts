@@ -1,179 +1,211 @@
 import { tensorsIn } from '../tensor/shapes.js';
-import { type GroupMember, pointerTo, type Value, type Values } from '../tensor/signature.js';
-import {
-  arrayOf,
-  type Dtype,
-  dtypeOf,
-  elements,
-  rowMajor,
-  rowMajorRange,
-  type Shape,
-  type Tensor,
-} from '../tensor/tensor.js';
-import type { Segment, TensorRows } from './json/writer.js';
+import { type AnyTensor, flatten, type GroupMember, type Values, withTensors } from '../tensor/signature.js';
+import { type Dtype, elements, rowMajor, rowMajorRange, type Shape } from '../tensor/tensor.js';
+import type { Format, TensorSlice } from './format.js';
 
 /**
- * A group of tensors as bytes that are kept: a line of text that says what they are, then the numbers of each tensor,
- * row-major, one tensor after the other, each beginning at a multiple of 8 bytes.
+ * Tensors in the format of https://github.com/huggingface/safetensors: the length of a header in 8 bytes, the header as
+ * JSON, filled up with spaces to a multiple of 8, and the numbers of each tensor, row-major and little-endian, one tensor
+ * after the other.
  *
- *     unroll-tensors/1 00000042 {"group":"RnnCaches","dtype":"float64","order":"little","tensors":[["/a",[4,2,3]],…]}⎵⎵⎵
+ *     {"__metadata__":{"group":"RnnCaches"},"a":{"dtype":"F64","shape":[4,2,3],"data_offsets":[0,192]},…}
  *
- * The number is the length of the text in bytes. Tensors are named by their JSON pointers in the group, in the order of
- * its signature. The numbers are in the byte order of the machine, which the text tells.
+ * Tensors are named by the members on the way to them, with points between: "parameters.Wax".
  */
-const MAGIC = 'unroll-tensors/1 ';
-const LENGTH_DIGITS = 8;
+const LENGTH_BYTES = 8;
 const ALIGNMENT = 8;
+/** Of a header: the format's own limit. */
+const MOST_HEADER_BYTES = 100e6;
 
-const ORDER = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? 'little' : 'big';
+/** The types of numbers that we write, and what arrays hold them. */
+const TYPES = { F64: Float64Array, F32: Float32Array, I32: Int32Array } as const;
+type TypeName = keyof typeof TYPES;
 
-/** What is written, in its order: text as it is, and tensors, of which only shape and type matter here. */
-export function binarySegments(group: GroupMember, values: Values, dtype: Dtype): Segment[] {
-  const tensors = [...tensorsIn(group, values)];
-  const shapes = tensors.map(({ pointer, tensor }) => [pointer, tensor.shape]);
-  const header = JSON.stringify({ group: group.name, dtype, order: ORDER, tensors: shapes });
-  const length = aligned(MAGIC.length + LENGTH_DIGITS + 1 + header.length);
-  const segments: Segment[] = [`${MAGIC}${String(length).padStart(LENGTH_DIGITS, '0')} ${header}`.padEnd(length)];
-  for (const { tensor } of tensors) {
-    segments.push({ tensor, first: true, last: true });
-    const bytes = bytesOf(tensor);
-    if (bytes < aligned(bytes)) segments.push(' '.repeat(aligned(bytes) - bytes));
-  }
-  return segments;
+function typeOf({ data }: AnyTensor): TypeName {
+  if (data instanceof Int32Array) return 'I32';
+  return data instanceof Float32Array ? 'F32' : 'F64';
 }
 
-/** Bytes that these segments take: exactly so many. */
-export function binaryLength(segments: readonly Segment[]): number {
-  return segments.reduce((sum, one) => sum + (typeof one === 'string' ? one.length : bytesOf(one.tensor)), 0);
+function order({ data }: AnyTensor): number {
+  return data instanceof Int32Array ? 1 : 0;
 }
+
+export const safetensors: Format = {
+  slicesOf(group, values) {
+    const entries: Record<string, unknown> = { __metadata__: { group: group.name } };
+    const slices: TensorSlice[] = [];
+    let at = 0;
+    // Whole numbers are half as long as float64: behind all others they move none of them.
+    const inOrder = [...tensorsIn(flatten(group), values)].sort(
+      (one, other) => order(one.tensor) - order(other.tensor),
+    );
+    for (const { path, tensor } of inOrder) {
+      const end = at + bytesOf(tensor);
+      entries[path.join('.')] = { dtype: typeOf(tensor), shape: tensor.shape, data_offsets: [at, end] };
+      slices.push({ tensor, first: true, last: true });
+      at = end;
+    }
+    const header = JSON.stringify(entries);
+    const length = Math.ceil(header.length / ALIGNMENT) * ALIGNMENT;
+    const lengthText = Buffer.alloc(LENGTH_BYTES);
+    lengthText.writeBigUInt64LE(BigInt(length));
+    return [lengthText.toString('latin1') + header.padEnd(length), ...slices];
+  },
+
+  longest: (slice) => (typeof slice === 'string' ? slice.length : bytesOf(slice.tensor)),
+
+  write(slices) {
+    const bytes = new Uint8Array(slices.reduce((sum, slice) => sum + safetensors.longest(slice), 0));
+    let at = 0;
+    for (const slice of slices) {
+      if (typeof slice === 'string') for (let i = 0; i < slice.length; i++) bytes[at++] = slice.charCodeAt(i);
+      else at += writeRows(bytes, at, slice);
+    }
+    return bytes;
+  },
+};
 
 /** Bytes of the numbers of a tensor; `data` need not hold them yet. */
-export function bytesOf({ shape, data }: Tensor): number {
+function bytesOf({ shape, data }: AnyTensor): number {
   return elements(shape) * data.BYTES_PER_ELEMENT;
 }
 
-/** The bytes of some segments that follow each other. They begin where an element of their tensors may. */
-export function writeBinary(segments: readonly Segment[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(binaryLength(segments));
-  let at = 0;
-  for (const segment of segments) {
-    if (typeof segment === 'string') for (let i = 0; i < segment.length; i++) bytes[at++] = segment.charCodeAt(i);
-    else at += writeRows(bytes, at, segment);
-  }
-  return bytes;
-}
-
-function writeRows({ buffer }: Uint8Array<ArrayBuffer>, at: number, { tensor }: TensorRows): number {
-  const { shape, data } = tensor;
-  const out = new arrayOf[dtypeOf(data)](buffer, at, elements(shape));
-  rowMajorRange(out, tensor, 0, out.length);
+/** The slices begin where a number of theirs may: the header is a multiple of 8 bytes long, and a tensor of its numbers. */
+function writeRows({ buffer }: Uint8Array<ArrayBuffer>, at: number, { tensor }: TensorSlice): number {
+  const length = elements(tensor.shape);
+  const out = new TYPES[typeOf(tensor)](buffer, at, length);
+  rowMajorRange(out, tensor as AnyTensor & { data: typeof out }, 0, length);
   return out.byteLength;
 }
 
-function aligned(bytes: number): number {
-  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
-}
-
-/** Bytes that cannot be read as the tensors of the group; the message says why. */
-export class BinaryError extends Error {
-  override readonly name = 'BinaryError';
+/** Bytes that cannot be read as the tensors of a group; the message says why. */
+export class SafetensorsError extends Error {
+  override readonly name = 'SafetensorsError';
 }
 
 /** What bytes say of themselves. */
 export interface Contents {
-  readonly group: string;
-  readonly dtype: Dtype;
-  readonly order: string;
-  readonly tensors: readonly (readonly [pointer: string, shape: Shape])[];
+  /** The name of their group. */
+  readonly group: string | undefined;
+  readonly tensors: ReadonlyMap<string, Entry>;
   /** Where the numbers begin. */
   readonly start: number;
+}
+
+interface Entry {
+  readonly dtype: TypeName;
+  readonly shape: Shape;
+  /** From the first of the numbers on. */
+  readonly from: number;
+  readonly to: number;
 }
 
 /**
  * Reads what bytes say of themselves. Nothing is believed that has not been looked at: they may come from elsewhere.
  *
- * @throws BinaryError
+ * @throws SafetensorsError
  */
 export function readContents(bytes: Uint8Array): Contents {
-  const start = MAGIC.length + LENGTH_DIGITS + 1;
-  const [magic, digits] = [textOf(bytes, 0, MAGIC.length), textOf(bytes, MAGIC.length, start)];
-  if (magic !== MAGIC) throw new BinaryError('they are of another format');
-  const length = Number(/^(\d+) $/.exec(digits)?.[1]);
-  if (!(length >= start && length <= bytes.length && length % ALIGNMENT === 0)) throw new BinaryError('they break off');
-  let header: unknown;
-  try {
-    header = JSON.parse(textOf(bytes, start, length));
-  } catch {
-    throw new BinaryError('they do not say what they are');
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (view.length < LENGTH_BYTES) throw new SafetensorsError('they break off');
+  const length = Number(view.readBigUInt64LE());
+  if (length > MOST_HEADER_BYTES || LENGTH_BYTES + length > view.length) throw new SafetensorsError('they break off');
+  const start = LENGTH_BYTES + length;
+  const { __metadata__: metadata, ...entries } = parseHeader(view.toString('utf8', LENGTH_BYTES, start));
+  const tensors = new Map<string, Entry>();
+  let at = 0;
+  for (const [name, said] of Object.entries(entries)) {
+    const entry = entryOf(name, said);
+    if (entry.from !== at) throw new SafetensorsError(`${name} does not begin where the tensor before it ends`);
+    if (start + entry.to > view.length) throw new SafetensorsError(`they break off in ${name}`);
+    at = entry.to;
+    tensors.set(name, entry);
   }
-  if (!isHeader(header)) throw new BinaryError('they do not say what they are');
-  return { ...header, start: length };
+  if (start + at !== view.length) throw new SafetensorsError('they do not end with their last tensor');
+  const { group } = (typeof metadata === 'object' && metadata !== null ? metadata : {}) as Record<string, unknown>;
+  return { group: typeof group === 'string' ? group : undefined, tensors, start };
 }
 
-function isHeader(header: unknown): header is Omit<Contents, 'start'> {
-  if (typeof header !== 'object' || header === null) return false;
-  const { group, dtype, order, tensors } = header as Record<string, unknown>;
-  const isDtype = typeof dtype === 'string' && Object.hasOwn(arrayOf, dtype);
-  const isListed = Array.isArray(tensors) && tensors.every(Array.isArray);
-  return typeof group === 'string' && isDtype && typeof order === 'string' && isListed;
+function parseHeader(text: string): Record<string, unknown> {
+  let header: unknown;
+  try {
+    header = JSON.parse(text);
+  } catch {
+    throw new SafetensorsError('their header is not JSON');
+  }
+  if (typeof header !== 'object' || header === null || Array.isArray(header)) {
+    throw new SafetensorsError('their header is no object');
+  }
+  return header as Record<string, unknown>;
+}
+
+function entryOf(name: string, said: unknown): Entry {
+  const { dtype, shape, data_offsets } = (typeof said === 'object' && said !== null ? said : {}) as Record<
+    string,
+    unknown
+  >;
+  if (typeof dtype !== 'string' || !Object.hasOwn(TYPES, dtype)) throw new SafetensorsError(`${name} has no type`);
+  const isShape = Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n >= 1);
+  if (!isShape) throw new SafetensorsError(`${name} has no shape`);
+  const [from, to] = Array.isArray(data_offsets) ? data_offsets : [];
+  const length = elements(shape) * TYPES[dtype as TypeName].BYTES_PER_ELEMENT;
+  if (!Number.isSafeInteger(from) || !Number.isSafeInteger(to) || to - from !== length) {
+    throw new SafetensorsError(`${name} is not as long as its shape says`);
+  }
+  return { dtype: dtype as TypeName, shape, from, to };
+}
+
+/** The type of the real numbers in it. */
+export function dtypeOf({ tensors }: Contents): Dtype {
+  return [...tensors.values()].some(({ dtype }) => dtype === 'F64') ? 'float64' : 'float32';
 }
 
 /**
- * The tensors of a group: views of the bytes, row-major, their shapes not yet compared with the signature's letters,
+ * The tensors of a group: views of the bytes, row-major, their shapes not yet compared with the signature's symbols,
  * just as they are read out of JSON.
  *
- * @throws BinaryError where the bytes are not exactly a group of this signature
+ * @param dtype of the real numbers
+ * @throws SafetensorsError where the bytes are not exactly a group of this signature
  */
-export function readBinary(bytes: Uint8Array<ArrayBuffer>, group: GroupMember): Values {
-  const contents = readContents(bytes);
-  if (contents.group !== group.name) throw new BinaryError(`they are ${contents.group}, but must be ${group.name}`);
-  if (contents.order !== ORDER) throw new BinaryError(`their byte order is ${contents.order}, but must be ${ORDER}`);
-  // A view of numbers must begin at a multiple of their size.
-  const source = bytes.byteOffset % ALIGNMENT === 0 ? bytes : bytes.slice();
-  let at = contents.start;
-  let next = 0;
-  const take = (pointer: string, rank: number): Tensor | undefined => {
-    const [named, shape] = contents.tensors[next] ?? [];
-    if (named !== pointer) return undefined;
-    next++;
-    if (!isShape(shape, rank)) throw new BinaryError(`${pointer} has no shape`);
-    const [length, Numbers] = [elements(shape), arrayOf[contents.dtype]];
-    if (at + length * Numbers.BYTES_PER_ELEMENT > source.length) throw new BinaryError(`they break off in ${pointer}`);
-    const data = new Numbers(source.buffer, source.byteOffset + at, length);
-    at = aligned(at + data.byteLength);
-    return { shape, strides: rowMajor(shape), data };
-  };
-  const values = readGroup(group, '', take);
-  if (next < contents.tensors.length) throw new BinaryError('they hold a tensor too many');
-  if (at !== source.length) throw new BinaryError('they do not end with their last tensor');
-  return values;
-}
-
-function readGroup(
+export function readGroup(
+  bytes: Uint8Array<ArrayBuffer>,
+  { tensors, start }: Contents,
   group: GroupMember,
-  parent: string,
-  take: (pointer: string, rank: number) => Tensor | undefined,
+  dtype: Dtype,
 ): Values {
-  const values: Record<string, Value> = {};
-  for (const [name, member] of Object.entries(group.members)) {
-    const pointer = pointerTo(parent, name);
-    if (member.kind === 'group') values[name] = readGroup(member, pointer, take);
-    if (member.kind !== 'tensor') continue;
-    const tensor = take(pointer, member.dims.length);
-    if (tensor) values[name] = tensor;
-    else if (!member.optional) throw new BinaryError(`${pointer} is missing`);
+  // A view of numbers must begin at a multiple of their size.
+  const source = (bytes.byteOffset + start) % ALIGNMENT === 0 ? bytes.subarray(start) : bytes.slice(start);
+  const read: [readonly string[], AnyTensor][] = [];
+  for (const { path, member } of flatten(group)) {
+    const name = path.join('.');
+    const entry = tensors.get(name);
+    if (!entry) {
+      if (!member.optional) throw new SafetensorsError(`${name} is missing`);
+      continue;
+    }
+    const { dtype: type, shape, from } = entry;
+    const expected = member.numbers === 'whole' ? 'I32' : dtype === 'float32' ? 'F32' : 'F64';
+    if (type !== expected) throw new SafetensorsError(`${name} is ${type}, but must be ${expected}`);
+    if (shape.length !== member.axes.length) throw new SafetensorsError(`${name} has ${shape.length} dimensions`);
+    if (from % TYPES[type].BYTES_PER_ELEMENT !== 0) throw new SafetensorsError(`${name} begins within a number`);
+    const data = new TYPES[type](source.buffer, source.byteOffset + from, elements(shape));
+    read.push([path, { shape, strides: rowMajor(shape), data }]);
   }
-  for (const names of group.together) {
-    const given = names.filter((name) => values[name] !== undefined);
-    if (given.length > 0 && given.length < names.length) throw new BinaryError(`${names.join(' or ')} is missing`);
-  }
+  if (read.length < tensors.size) throw new SafetensorsError('they hold a tensor too many');
+  const values = withTensors({}, read);
+  checkTogether(group, values);
   return values;
 }
 
-function isShape(shape: unknown, rank: number): shape is Shape {
-  return Array.isArray(shape) && shape.length === rank && shape.every((n) => Number.isSafeInteger(n) && n >= 1);
-}
-
-function textOf(bytes: Uint8Array, from: number, to: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1', from, to);
+function checkTogether({ together, members }: GroupMember, values: Values): void {
+  for (const names of together) {
+    const given = names.filter((name) => values[name] !== undefined);
+    if (given.length > 0 && given.length < names.length) {
+      throw new SafetensorsError(`${names.join(' or ')} is missing`);
+    }
+  }
+  for (const [name, member] of Object.entries(members)) {
+    const value = values[name];
+    if (member.kind === 'group' && value) checkTogether(member, value as Values);
+  }
 }

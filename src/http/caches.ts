@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify';
-import type { Storage } from '../compute/messages.js';
+import type { Storage } from '../plan/request.js';
 import type { Config } from '../settings/config.js';
 import { cacheId, expiryOf } from '../stores/cache-id.js';
 import { CacheBusy, type CacheStore, CacheTooLarge, CacheUnavailable, type Reserve } from '../stores/store.js';
@@ -49,8 +49,8 @@ export function cachesIn(store: CacheStore, { CACHE_TTL }: Pick<Config, 'CACHE_T
     storage() {
       const expiresAt = Date.now() + CACHE_TTL;
       return {
-        cache_id: cacheId(expiresAt),
-        cache_expires_at: new Date(expiresAt).toISOString(),
+        id: cacheId(expiresAt),
+        expiresAt: new Date(expiresAt).toISOString(),
         limit: store.largest,
         trouble: store.trouble(),
       };
@@ -59,9 +59,9 @@ export function cachesIn(store: CacheStore, { CACHE_TTL }: Pick<Config, 'CACHE_T
       store.passedOver();
       return unavailable(trouble);
     },
-    keep({ cache_id, cache_expires_at }, pieces, caller) {
-      const ttl = Math.min(Date.parse(cache_expires_at) - Date.now(), CACHE_TTL); // clocks can be set back
-      return reach(store.put(cache_id, pieces, ttl, caller));
+    keep({ id, expiresAt }, pieces, caller) {
+      const ttl = Math.min(Date.parse(expiresAt) - Date.now(), CACHE_TTL); // clocks can be set back
+      return reach(store.put(id, pieces, ttl, caller));
     },
     async find(id, reserve) {
       const lost = whyLost(id);

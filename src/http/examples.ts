@@ -1,4 +1,4 @@
-import { answer } from '../compute/worker/request.js';
+import { answer, machineryWith } from '../compute/worker/request.js';
 import { reference } from '../kernels/reference.js';
 import type { Operation } from '../operations/operation.js';
 import { operations } from '../operations/operations.js';
@@ -15,7 +15,7 @@ export interface Example {
 
 type Values = Readonly<Record<string, unknown>>;
 
-/** The letters of the shapes; `other` is every one that is not named. */
+/** The sizes of the symbols; `other` is every one that is not named. */
 type Sizes = Readonly<Record<string, number>>;
 
 /** The axes of one tensor are of different lengths, so that they cannot be mistaken for each other. */
@@ -84,20 +84,20 @@ function nameOfWay({ members }: GroupMember, way: readonly string[]): string {
   return member.kind === 'group' && isAnswered(member) ? `from ${name}` : 'from inputs';
 }
 
+const machinery = machineryWith({ kernels: reference });
+
 function answerTo(operation: Operation, request: Values): Values | undefined {
-  if (request.cache_id !== undefined) return undefined;
-  const outcome = answer(
-    { kernels: reference },
-    {
-      operation: operation.id,
-      body: new TextEncoder().encode(JSON.stringify(request)),
-      slot: 0,
-      flopsLimit: Number.POSITIVE_INFINITY,
-      workLimit: Number.POSITIVE_INFINITY,
-      handedOver: 0,
-      storage: { ...STORED, limit: Number.POSITIVE_INFINITY },
-    },
-  );
+  if (operation.attachment && request[operation.attachment.name] !== undefined) return undefined;
+  const outcome = answer(machinery, {
+    operation: operation.id,
+    format: 'json',
+    body: new TextEncoder().encode(JSON.stringify(request)),
+    slot: 0,
+    flopsLimit: Number.POSITIVE_INFINITY,
+    workLimit: Number.POSITIVE_INFINITY,
+    handedOver: 0,
+    storage: { id: STORED.cache_id, expiresAt: STORED.cache_expires_at, limit: Number.POSITIVE_INFINITY },
+  });
   if (!('ok' in outcome)) throw new Error(`the example of ${operation.id} is too large`);
   if (!outcome.ok) throw new Error(`the example of ${operation.id} does not run: ${outcome.faults[0].detail}`);
   return JSON.parse(Buffer.concat(outcome.body).toString());
@@ -137,8 +137,10 @@ function hasGroup({ members }: GroupMember, { name }: GroupMember): boolean {
 }
 
 function exampleTensor(member: TensorMember, sizes: Sizes, decimals: Decimals): unknown {
-  const letters = member.dims.flatMap(({ terms }) => terms.map((term) => [term, sizes[term] ?? sizes.other]));
-  const shape = shapeIn(Object.fromEntries(letters), member) ?? [];
+  const symbols = member.axes.flatMap(({ terms }) =>
+    terms.map(({ symbol = '' }) => [symbol, sizes[symbol] ?? sizes.other]),
+  );
+  const shape = shapeIn(Object.fromEntries(symbols), member) ?? [];
   const nest = (axis: number): unknown =>
     axis === shape.length ? decimals.next() : Array.from({ length: shape[axis] }, () => nest(axis + 1));
   return nest(0);

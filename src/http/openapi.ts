@@ -109,13 +109,11 @@ export function operationSchema(operation: Operation): FastifySchema {
 }
 
 /** What has nothing to do with stored caches answers with no error of theirs. */
-function problemsOf({ request, answer }: Operation): ProblemAnswer[] {
-  const finds = Object.hasOwn(request.members, 'cache_id');
-  const stores = Object.hasOwn(answer.members, 'cache_id');
+function problemsOf({ attachment, deposit }: Operation): ProblemAnswer[] {
   return [
     'BadRequest',
     'Unauthorized',
-    ...(finds ? (['CacheNotFound'] as const) : []),
+    ...(attachment ? (['CacheNotFound'] as const) : []),
     'NotAcceptable',
     'RequestTimeout',
     'TooLarge',
@@ -124,7 +122,7 @@ function problemsOf({ request, answer }: Operation): ProblemAnswer[] {
     'TooManyRequests',
     'HeadersTooLarge',
     'Internal',
-    finds || stores ? 'CachesUnavailable' : 'Unavailable',
+    attachment || deposit ? 'CachesUnavailable' : 'Unavailable',
     'DeadlineExceeded',
   ];
 }

@@ -67,8 +67,17 @@ function valueSchema(member: Member, found: Map<string, TSchema>, place: Place):
  * empty, which is not said: `minItems` becomes a tuple in some generated clients.
  */
 function tensorSchema(member: TensorMember): TSchema {
-  const description = `${symbolicShape(member)}: ${member.description}`;
-  return Type.Array(ref(member.dims.length === 2 ? 'Vector' : 'Matrix'), { description });
+  const { axes, numbers, description } = member;
+  const said = { description: axes.length === 0 ? description : `${symbolicShape(member)}: ${description}` };
+  if (numbers === 'whole') return { ...nested(axes.length, Type.Integer({ format: 'int32' })), ...said };
+  const inner = [Type.Number({ format: 'double' }), ref('Vector'), ref('Matrix')];
+  if (axes.length === 0) return { ...inner[0], ...said };
+  const known = Math.min(axes.length, inner.length) - 1;
+  return { ...nested(axes.length - known, inner[known]), ...said };
+}
+
+function nested(levels: number, schema: TSchema): TSchema {
+  return levels === 0 ? schema : Type.Array(nested(levels - 1, schema));
 }
 
 /** What tensors consist of. */

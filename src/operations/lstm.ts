@@ -3,10 +3,11 @@ import { rows } from '../engine/layout.js';
 import { lstmBackward, lstmForward } from '../engine/lstm.js';
 import { lstmCellBackward, lstmCellForward, lstmWeightGradients, lstmWeights } from '../engine/lstm-cell.js';
 import { predict } from '../engine/prediction.js';
-import type { Dims } from '../tensor/shapes.js';
-import { group, optional, tensor } from '../tensor/signature.js';
+import type { Sizes } from '../tensor/shapes.js';
+import { group, optional, repeats, same, sharing } from '../tensor/signature.js';
 import { operation } from './operation.js';
-import { bptt_steps, cache_id, caches, dtype, keptCaches, whenKept } from './options.js';
+import { bptt_steps, cache_id, caches, depositedCaches, dtype, keptCaches, storedCaches, whenKept } from './options.js';
+import { factor, sum, tensor } from './symbols.js';
 
 const tag = {
   name: 'LSTM',
@@ -17,15 +18,15 @@ const parameters = group(
   'LstmParameters',
   'weights and biases of the LSTM; the columns of each W belong to [a_prev ; xt]',
   {
-    Wf: tensor('n_a n_a+n_x', 'weights of the forget gate'),
+    Wf: factor('n_a n_a+n_x', 'weights of the forget gate'),
     bf: tensor('n_a 1', 'bias of the forget gate'),
-    Wi: tensor('n_a n_a+n_x', 'weights of the update gate'),
+    Wi: factor('n_a n_a+n_x', 'weights of the update gate'),
     bi: tensor('n_a 1', 'bias of the update gate'),
-    Wc: tensor('n_a n_a+n_x', 'weights of the candidate'),
+    Wc: factor('n_a n_a+n_x', 'weights of the candidate'),
     bc: tensor('n_a 1', 'bias of the candidate'),
-    Wo: tensor('n_a n_a+n_x', 'weights of the output gate'),
+    Wo: factor('n_a n_a+n_x', 'weights of the output gate'),
     bo: tensor('n_a 1', 'bias of the output gate'),
-    Wy: optional(tensor('n_y n_a', 'weights of the prediction')),
+    Wy: optional(factor('n_y n_a', 'weights of the prediction')),
     by: optional(tensor('n_y 1', 'bias of the prediction')),
   },
   { together: [['Wy', 'by']] },
@@ -58,14 +59,14 @@ const sequenceCaches = group('LstmCaches', 'what the backward pass needs; goes b
 });
 
 const parameterGradients = {
-  dWf: tensor('n_a n_a+n_x', 'gradient of Wf'),
-  dbf: tensor('n_a 1', 'gradient of bf'),
-  dWi: tensor('n_a n_a+n_x', 'gradient of Wi'),
-  dbi: tensor('n_a 1', 'gradient of bi'),
-  dWc: tensor('n_a n_a+n_x', 'gradient of Wc'),
-  dbc: tensor('n_a 1', 'gradient of bc'),
-  dWo: tensor('n_a n_a+n_x', 'gradient of Wo'),
-  dbo: tensor('n_a 1', 'gradient of bo'),
+  dWf: sum('n_a n_a+n_x', 'gradient of Wf'),
+  dbf: sum('n_a 1', 'gradient of bf'),
+  dWi: sum('n_a n_a+n_x', 'gradient of Wi'),
+  dbi: sum('n_a 1', 'gradient of bi'),
+  dWc: sum('n_a n_a+n_x', 'gradient of Wc'),
+  dbc: sum('n_a 1', 'gradient of bc'),
+  dWo: sum('n_a n_a+n_x', 'gradient of Wo'),
+  dbo: sum('n_a 1', 'gradient of bo'),
 };
 
 /** Scratch of the backward operations: dz• of as many time steps as the shape says. */
@@ -77,12 +78,12 @@ const gateGradients = (shape: string) => ({
 });
 
 /** Multiplications and additions of the matrix products: of each step forward, and of the predictions. */
-function forwardFlops({ n_x, n_a, n_y = 0, m, T_x = 1 }: Dims): number {
+function forwardFlops({ n_x, n_a, n_y = 0, m, T_x = 1 }: Sizes): number {
   return 2 * m * T_x * (4 * n_a * (n_a + n_x) + n_y * n_a);
 }
 
 /** And backward, with the steps forward if they are computed again: W·z, Wᵀ·dz and dz·zᵀ. */
-function backwardFlops({ n_x, n_a, m, T_da = 1 }: Dims): number {
+function backwardFlops({ n_x, n_a, m, T_da = 1 }: Sizes): number {
   return 2 * m * T_da * 3 * 4 * n_a * (n_a + n_x);
 }
 
@@ -104,7 +105,14 @@ export const lstmCellForwardOperation = operation({
     a_next: tensor('n_a m', 'hidden state after the step'),
     c_next: tensor('n_a m', 'memory state after the step'),
     yt_pred: optional(tensor('n_y m', 'prediction; there if Wy and by are given')),
-    cache: cellCache,
+    cache: sharing(cellCache, {
+      a_next: same('/a_next'),
+      c_next: same('/c_next'),
+      a_prev: repeats('/a_prev'),
+      c_prev: repeats('/c_prev'),
+      xt: repeats('/xt'),
+      parameters: repeats('/parameters'),
+    }),
   }),
   time: 'forward',
   flops: forwardFlops,
@@ -182,23 +190,37 @@ export const lstmForwardOperation = operation({
     a: tensor('n_a m T_x', 'hidden states'),
     y: optional(tensor('n_y m T_x', 'predictions; there if Wy and by are given')),
     c: tensor('n_a m T_x', 'memory states'),
-    ...keptCaches(sequenceCaches),
+    ...keptCaches(
+      sharing(sequenceCaches, {
+        a: same('/a'),
+        c: same('/c'),
+        a0: repeats('/a0'),
+        c0: repeats('/c0'),
+        x: repeats('/x'),
+        parameters: repeats('/parameters'),
+      }),
+    ),
   }),
   scratch: {
-    c0: tensor('n_a m', 'initial memory state'),
-    gates: group('LstmGates', 'gates of a chunk of time steps, where no caches are asked for', {
-      ft: tensor('n_a m T_c', 'forget gates'),
-      it: tensor('n_a m T_c', 'update gates'),
-      cct: tensor('n_a m T_c', 'candidates'),
-      ot: tensor('n_a m T_c', 'output gates'),
-    }),
+    c0: { ...tensor('n_a m', 'initial memory state'), source: repeats('/c0') },
+    gates: optional(
+      group('LstmGates', 'gates of a chunk of time steps, where no caches are asked for', {
+        ft: tensor('n_a m T_c', 'forget gates'),
+        it: tensor('n_a m T_c', 'update gates'),
+        cct: tensor('n_a m T_c', 'candidates'),
+        ot: tensor('n_a m T_c', 'output gates'),
+      }),
+    ),
   },
-  letters: ({ m, T_x }) => ({ T_c: chunkSteps(m, T_x) }),
-  when: whenKept,
+  symbols: ({ m, T_x }) => ({ T_c: chunkSteps(m, T_x) }),
+  when: { answer: whenKept, scratch: { gates: ({ caches }) => caches === 'none' } },
+  deposit: depositedCaches,
   time: 'forward',
   flops: forwardFlops,
   run(kernels, { x, a0, parameters }, { a, y, c, caches }, { c0, gates }) {
-    lstmForward(kernels, a, c, caches ?? gates, parameters, x, a0, c0);
+    const kept = caches ?? gates;
+    if (!kept) throw new Error('a request without caches has no gates to work in');
+    lstmForward(kernels, a, c, kept, parameters, x, a0, c0);
     const { Wy, by } = parameters;
     if (y && Wy && by) predict(kernels, y, Wy, by, a);
   },
@@ -239,30 +261,29 @@ export const lstmBackwardOperation = operation({
       ...parameterGradients,
     }),
   }),
+  forward: {
+    a: tensor('n_a m T_da', 'hidden states'),
+    c: tensor('n_a m T_da', 'memory states'),
+    ft: tensor('n_a m T_da', 'forget gates'),
+    it: tensor('n_a m T_da', 'update gates'),
+    cct: tensor('n_a m T_da', 'candidates'),
+    ot: tensor('n_a m T_da', 'output gates'),
+  },
   scratch: {
-    c0: tensor('n_a m', 'initial memory state'),
-    forward: optional(
-      group('LstmStates', 'states and gates of the forward pass, where no caches are given', {
-        a: tensor('n_a m T_da', 'hidden states'),
-        c: tensor('n_a m T_da', 'memory states'),
-        ft: tensor('n_a m T_da', 'forget gates'),
-        it: tensor('n_a m T_da', 'update gates'),
-        cct: tensor('n_a m T_da', 'candidates'),
-        ot: tensor('n_a m T_da', 'output gates'),
-      }),
-    ),
+    c0: { ...tensor('n_a m', 'initial memory state'), source: repeats('/c0') },
     da_next: tensor('n_a m', 'gradient of the hidden state of one time step'),
     dc_next: tensor('n_a m', 'gradient of the memory state of one time step'),
     ...gateGradients('n_a m T_c'),
   },
-  letters: ({ m, T_da }) => ({ T_c: chunkSteps(m, T_da) }),
+  symbols: ({ m, T_da }) => ({ T_c: chunkSteps(m, T_da) }),
   when: { forward: (request) => request.caches === undefined },
+  attachment: storedCaches,
   time: 'backward',
   flops: backwardFlops,
-  run(kernels, request, { gradients }, scratch) {
+  run(kernels, request, { gradients }, scratch, forward) {
     let { caches } = request;
     const { x, a0, parameters, da, dc, bptt_steps = Number.POSITIVE_INFINITY } = request;
-    const { c0, forward } = scratch;
+    const { c0 } = scratch;
     if (forward && x && a0 && parameters) {
       lstmForward(kernels, forward.a, forward.c, forward, parameters, x, a0, c0);
       caches = { ...forward, a0, c0, x, parameters };

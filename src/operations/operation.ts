@@ -1,13 +1,19 @@
 import type { Kernels } from '../kernels/kernels.js';
-import type { Dims } from '../tensor/shapes.js';
-import { type GroupMember, group, type Members, type Values, type ValuesOf } from '../tensor/signature.js';
+import type { Sizes } from '../tensor/shapes.js';
+import {
+  type FlatTensor,
+  flatten,
+  type GroupMember,
+  group,
+  hasBatchAxis,
+  type Members,
+  type Values,
+  type ValuesOf,
+} from '../tensor/signature.js';
 
 /**
  * One thing that can be asked for. This is all there is to say about it: the route, the OpenAPI document, reading,
  * checking, planning of memory and writing follow from it.
- *
- * Within an operation one name is one tensor: an answer's member that is called like a member of the request is
- * that member (`parameters` in a cache), and a tensor that occurs twice in an answer is computed once.
  */
 export interface Operation {
   /** operationId of the OpenAPI document. It never changes. */
@@ -19,48 +25,130 @@ export interface Operation {
   readonly description: string;
   readonly request: GroupMember;
   readonly answer: GroupMember;
-  /** Tensors to work in, beside the answer's. */
+  /** What the forward pass leaves where a request for its gradients does not bring it. It is checked before the answer. */
+  readonly forward: GroupMember;
+  /** Tensors to work in. */
   readonly scratch: GroupMember;
-  /** Letters beside those of the request that shapes of the scratch are written with. */
-  letters(dims: Dims): Dims;
-  /** Members of the answer and the scratch that exist for some requests only. */
-  readonly when: Readonly<Record<string, (request: Values) => boolean>>;
-  /** Multiplications and additions of its matrix products, from the letters of a request. */
-  flops(dims: Dims): number;
+  /** The tensors of all these. */
+  readonly tensors: Readonly<Record<Part, readonly FlatTensor[]>>;
+  /** Symbols beside those of the request that shapes of the scratch are written with. */
+  symbols(sizes: Sizes): Sizes;
+  /** Does a request have this member of the answer, the forward pass or the scratch? */
+  exists(part: Part, name: string, request: Values): boolean;
+  /** A group of the request that may come from a store. */
+  readonly attachment: Attachment | undefined;
+  /** A group of the answer that may go to a store. */
+  readonly deposit: Deposit | undefined;
+  /** Multiplications and additions of its matrix products, from the sizes of a request. */
+  flops(sizes: Sizes): number;
   /** In which direction the operation walks through time: what went wrong first is looked for that way. */
   readonly time: 'forward' | 'backward';
-  /** Fills the answer. The tensors of answer and scratch are zero when it is called, if they are not the request's. */
-  run(kernels: Kernels, request: Values, answer: Values, scratch: Values): void;
+  /**
+   * Fills the answer. Its tensors, and those of the forward pass and the scratch, are zero when it is called, unless they
+   * are the request's.
+   */
+  run(kernels: Kernels, request: Values, answer: Values, scratch: Values, forward: Values | undefined): void;
+  /** Runs once, when the sums of an answer are complete: the blocks of a batch have been added up. Changes them in place. */
+  finish: ((sums: Values, options: Values, sizes: Sizes) => void) | undefined;
 }
+
+export type Part = 'request' | 'answer' | 'forward' | 'scratch';
 
 export interface Tag {
   readonly name: string;
   readonly description: string;
 }
 
+/** A text member of a request that names what a store holds; with it, the group `as` is there. */
+export interface Attachment {
+  readonly name: string;
+  readonly as: string;
+}
+
+/** A group of an answer that goes to a store where that is asked for; the answer says its name there, and when it goes. */
+export interface Deposit {
+  readonly group: string;
+  isAsked(request: Values): boolean;
+  readonly id: string;
+  readonly expiresAt: string;
+}
+
 /** An operation whose engine call is typed by its own signature. */
-export interface OperationEntry<I extends Members, O extends Members, S extends Members>
-  extends Omit<Operation, 'request' | 'answer' | 'scratch' | 'letters' | 'when' | 'run'> {
+export interface OperationEntry<I extends Members, O extends Members, F extends Members, S extends Members>
+  extends Pick<Operation, 'id' | 'path' | 'tag' | 'summary' | 'description' | 'flops' | 'time'> {
   readonly request: GroupMember<I>;
   readonly answer: GroupMember<O>;
+  readonly forward?: F;
   readonly scratch?: S;
-  letters?(dims: Dims): Dims;
-  readonly when?: Readonly<Record<string, (request: ValuesOf<I>) => boolean>>;
-  run(kernels: Kernels, request: ValuesOf<I>, answer: ValuesOf<O>, scratch: ValuesOf<S>): void;
+  symbols?(sizes: Sizes): Sizes;
+  /** Members that exist for some requests only, and the forward pass, which exists whole or not at all. */
+  readonly when?: {
+    readonly answer?: { readonly [N in keyof O]?: (request: ValuesOf<I>) => boolean };
+    readonly forward?: (request: ValuesOf<I>) => boolean;
+    readonly scratch?: { readonly [N in keyof S]?: (request: ValuesOf<I>) => boolean };
+  };
+  readonly attachment?: Attachment & { readonly name: keyof I; readonly as: keyof I };
+  readonly deposit?: Deposit & { readonly group: keyof O; readonly id: keyof O; readonly expiresAt: keyof O };
+  run(
+    kernels: Kernels,
+    request: ValuesOf<I>,
+    answer: ValuesOf<O>,
+    scratch: ValuesOf<S>,
+    forward: ValuesOf<F> | undefined,
+  ): void;
+  finish?(sums: ValuesOf<O>, options: OptionsOf<I>, sizes: Sizes): void;
 }
+
+/** The values of a request that are no tensors. */
+type OptionsOf<I extends Members> = {
+  readonly [N in keyof I as I[N]['kind'] extends 'tensor' | 'group' ? never : N]: ValuesOf<I>[N];
+};
 
 /**
  * Forgets the static types of an entry, so that all operations are of one type. What is read by a signature has
- * the type that the signature describes: that is the contract of tensor/json-reader.ts and compute/workspace.ts.
+ * the type that the signature describes: that is the contract of formats/ and plan/workspace.ts.
  */
-export function operation<I extends Members, O extends Members, S extends Members = Members>(
-  entry: OperationEntry<I, O, S>,
-): Operation {
+export function operation<
+  I extends Members,
+  O extends Members,
+  F extends Members = Members,
+  S extends Members = Members,
+>(entry: OperationEntry<I, O, F, S>): Operation {
+  const { id, request, answer, when = {} } = entry;
+  const forward = group(`${id}Forward`, 'what the forward pass leaves', entry.forward ?? {});
+  const scratch = group(`${id}Scratch`, 'tensors to work in', entry.scratch ?? {});
+  const conditions = {
+    ...keyed('answer', when.answer),
+    ...keyed('scratch', when.scratch),
+    ...keyed('forward', Object.fromEntries(Object.keys(forward.members).map((name) => [name, when.forward]))),
+  };
+  const tensors = {
+    request: flatten(request),
+    answer: flatten(answer),
+    forward: flatten(forward),
+    scratch: flatten(scratch),
+  };
+  for (const { pointer, member, source } of tensors.answer) {
+    if (!source && !member.isSum && !hasBatchAxis(member)) {
+      throw new Error(`${id}: ${pointer} has no axis of examples, and is not declared as a sum over them`);
+    }
+  }
   return {
     ...entry,
-    scratch: group(`${entry.id}Scratch`, 'tensors to work in', entry.scratch ?? {}),
-    letters: entry.letters ?? (() => ({})),
-    when: (entry.when ?? {}) as Operation['when'],
+    forward,
+    scratch,
+    tensors,
+    symbols: entry.symbols ?? (() => ({})),
+    exists: (part, name, request) => conditions[`${part} ${name}`]?.(request) ?? true,
+    attachment: entry.attachment,
+    deposit: entry.deposit,
     run: entry.run as unknown as Operation['run'],
+    finish: entry.finish as unknown as Operation['finish'],
   };
+}
+
+type Condition = (request: Values) => boolean;
+
+function keyed(part: Part, conditions: object = {}): Record<string, Condition | undefined> {
+  return Object.fromEntries(Object.entries(conditions).map(([name, condition]) => [`${part} ${name}`, condition]));
 }

@@ -1,4 +1,4 @@
-import { choice, type GroupMember, integer, optional, text } from '../tensor/signature.js';
+import { choice, type GroupMember, integer, optional, text, type Values } from '../tensor/signature.js';
 
 /** Members that several operations take beside their tensors. */
 
@@ -9,10 +9,7 @@ export const dtype = choice(
   'type of all numbers of the request: they are read to the nearest of it, computed and answered in it; absent: `float64`',
 );
 
-/**
- * Caches of sequences: everything that the backward operation needs and the forward operation has computed or was given.
- * `stored` ones stay with the service. It is by these four names that compute/stored.ts finds them.
- */
+/** Caches of sequences: everything that the backward operation needs and the forward operation has computed or was given. */
 export const caches = choice(
   'CachesMode',
   ['none', 'inline', 'stored'],
@@ -22,6 +19,9 @@ export const caches = choice(
 
 export const cache_id = text(64, 'names the `caches` that a forward operation has stored, with all their tensors');
 
+/** A backward operation finds the caches by their id. */
+export const storedCaches = { name: 'cache_id', as: 'caches' } as const;
+
 /** What an answer holds of its caches. */
 export const keptCaches = <G extends GroupMember>(group: G) => ({
   caches: optional(group),
@@ -29,12 +29,23 @@ export const keptCaches = <G extends GroupMember>(group: G) => ({
   cache_expires_at: text(30, 'when the stored caches go, at the latest; there if they are `stored`', 'date-time'),
 });
 
-/** When that exists. Stored caches are part of the answer, too, but not of its text. */
+type Asked = { readonly caches: 'none' | 'inline' | 'stored' };
+const areStored = ({ caches }: Asked) => caches === 'stored';
+
+/** When that exists. Stored caches are part of the answer, too, but are written elsewhere. */
 export const whenKept = {
-  caches: (request: { readonly caches: string }) => request.caches !== 'none',
-  cache_id: (request: { readonly caches: string }) => request.caches === 'stored',
-  cache_expires_at: (request: { readonly caches: string }) => request.caches === 'stored',
+  caches: ({ caches }: Asked) => caches !== 'none',
+  cache_id: areStored,
+  cache_expires_at: areStored,
 };
+
+/** Where caches go that are to be stored. */
+export const depositedCaches = {
+  group: 'caches',
+  isAsked: ({ caches }: Values) => caches === 'stored',
+  id: 'cache_id',
+  expiresAt: 'cache_expires_at',
+} as const;
 
 export const bptt_steps = integer(
   1,

@@ -3,10 +3,11 @@ import { rows } from '../engine/layout.js';
 import { predict } from '../engine/prediction.js';
 import { rnnBackward, rnnForward } from '../engine/rnn.js';
 import { rnnCellBackward, rnnCellForward, rnnWeightGradients, rnnWeights } from '../engine/rnn-cell.js';
-import type { Dims } from '../tensor/shapes.js';
-import { group, optional, tensor } from '../tensor/signature.js';
+import type { Sizes } from '../tensor/shapes.js';
+import { group, optional, repeats, same, sharing } from '../tensor/signature.js';
 import { operation } from './operation.js';
-import { bptt_steps, cache_id, caches, dtype, keptCaches, whenKept } from './options.js';
+import { bptt_steps, cache_id, caches, depositedCaches, dtype, keptCaches, storedCaches, whenKept } from './options.js';
+import { factor, sum, tensor } from './symbols.js';
 
 const tag = {
   name: 'RNN',
@@ -17,9 +18,9 @@ const parameters = group(
   'RnnParameters',
   'weights and biases of the RNN',
   {
-    Wax: tensor('n_a n_x', 'weights of the input'),
-    Waa: tensor('n_a n_a', 'weights of the hidden state'),
-    Wya: optional(tensor('n_y n_a', 'weights of the prediction')),
+    Wax: factor('n_a n_x', 'weights of the input'),
+    Waa: factor('n_a n_a', 'weights of the hidden state'),
+    Wya: optional(factor('n_y n_a', 'weights of the prediction')),
     ba: tensor('n_a 1', 'bias of the hidden state'),
     by: optional(tensor('n_y 1', 'bias of the prediction')),
   },
@@ -41,18 +42,18 @@ const sequenceCaches = group('RnnCaches', 'what the backward pass needs; goes ba
 });
 
 const parameterGradients = {
-  dWax: tensor('n_a n_x', 'gradient of Wax'),
-  dWaa: tensor('n_a n_a', 'gradient of Waa'),
-  dba: tensor('n_a 1', 'gradient of ba'),
+  dWax: sum('n_a n_x', 'gradient of Wax'),
+  dWaa: sum('n_a n_a', 'gradient of Waa'),
+  dba: sum('n_a 1', 'gradient of ba'),
 };
 
 /** Multiplications and additions of the matrix products: of each step forward, and of the predictions. */
-function forwardFlops({ n_x, n_a, n_y = 0, m, T_x = 1 }: Dims): number {
+function forwardFlops({ n_x, n_a, n_y = 0, m, T_x = 1 }: Sizes): number {
   return 2 * m * T_x * (n_a * (n_a + n_x) + n_y * n_a);
 }
 
 /** And backward, with the steps forward if they are computed again: W·z, Wᵀ·dz and dz·zᵀ. */
-function backwardFlops({ n_x, n_a, m, T_da = 1 }: Dims): number {
+function backwardFlops({ n_x, n_a, m, T_da = 1 }: Sizes): number {
   return 2 * m * T_da * 3 * n_a * (n_a + n_x);
 }
 
@@ -71,7 +72,12 @@ export const rnnCellForwardOperation = operation({
   answer: group('RnnCellForwardResult', 'the state after the step', {
     a_next: tensor('n_a m', 'hidden state after the step'),
     yt_pred: optional(tensor('n_y m', 'prediction; there if Wya and by are given')),
-    cache: cellCache,
+    cache: sharing(cellCache, {
+      a_next: same('/a_next'),
+      a_prev: repeats('/a_prev'),
+      xt: repeats('/xt'),
+      parameters: repeats('/parameters'),
+    }),
   }),
   time: 'forward',
   flops: forwardFlops,
@@ -139,9 +145,17 @@ export const rnnForwardOperation = operation({
   answer: group('RnnForwardResult', 'the states of the sequence', {
     a: tensor('n_a m T_x', 'hidden states'),
     y_pred: optional(tensor('n_y m T_x', 'predictions; there if Wya and by are given')),
-    ...keptCaches(sequenceCaches),
+    ...keptCaches(
+      sharing(sequenceCaches, {
+        a: same('/a'),
+        a0: repeats('/a0'),
+        x: repeats('/x'),
+        parameters: repeats('/parameters'),
+      }),
+    ),
   }),
-  when: whenKept,
+  when: { answer: whenKept },
+  deposit: depositedCaches,
   time: 'forward',
   flops: forwardFlops,
   run(kernels, { x, a0, parameters }, { a, y_pred }) {
@@ -183,22 +197,22 @@ export const rnnBackwardOperation = operation({
       ...parameterGradients,
     }),
   }),
+  forward: { a: tensor('n_a m T_da', 'hidden states') },
   scratch: {
-    a: optional(tensor('n_a m T_da', 'hidden states, where no caches are given')),
     da_next: tensor('n_a m', 'gradient of the hidden state of one time step'),
     dz: tensor('n_a m T_c', 'gradient of the pre-activation of a chunk of time steps'),
   },
-  letters: ({ m, T_da }) => ({ T_c: chunkSteps(m, T_da) }),
-  when: { a: (request) => request.caches === undefined },
+  symbols: ({ m, T_da }) => ({ T_c: chunkSteps(m, T_da) }),
+  when: { forward: (request) => request.caches === undefined },
+  attachment: storedCaches,
   time: 'backward',
   flops: backwardFlops,
-  run(kernels, request, { gradients }, scratch) {
+  run(kernels, request, { gradients }, scratch, forward) {
     const { x, a0, parameters, da, bptt_steps = Number.POSITIVE_INFINITY } = request;
-    const { a } = scratch;
     let { caches } = request;
-    if (a && x && a0 && parameters) {
-      rnnForward(kernels, a, parameters, x, a0);
-      caches = { a, a0, x, parameters };
+    if (forward && x && a0 && parameters) {
+      rnnForward(kernels, forward.a, parameters, x, a0);
+      caches = { ...forward, a0, x, parameters };
     }
     if (!caches) throw new Error('a request without a forward pass was not refused');
     rnnBackward(kernels, gradients, scratch, da, caches, bptt_steps);

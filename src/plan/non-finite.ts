@@ -1,11 +1,11 @@
 import { type Fault, Refusal } from '../tensor/refusal.js';
 import { batchAxis, hasBatchAxis, symbolicShape, timeAxis } from '../tensor/signature.js';
-import { dtypeOf, indexAt, type Numbers } from '../tensor/tensor.js';
-import type { Computed } from './workspace.js';
+import { dtypeOf, indexAt, isReal, type Numbers, type Tensor } from '../tensor/tensor.js';
+import type { Computed } from './members.js';
 
 /** The first element that is not finite in one tensor, on the way the operation takes through time. */
 export interface NonFinite {
-  readonly role: Computed['role'];
+  readonly part: Computed['part'];
   /** Time step, or −1 for a tensor without a time axis. */
   readonly step: number;
   /** Which of the tensors it is in, those to work in not counted. */
@@ -28,9 +28,9 @@ export function firstNonFinite(
   direction: 'forward' | 'backward',
   first: First = { example: 0, row: 0 },
 ): NonFinite | undefined {
-  const checked = computed.filter(({ role }) => role !== 'scratch');
+  const checked = computed.filter(({ part }) => part !== 'scratch');
   const findings = checked.map((one, order) => {
-    return search(one, order, one.role === 'forward' ? 'forward' : direction, first);
+    return search(one, order, one.part === 'forward' ? 'forward' : direction, first);
   });
   return earliest(findings, direction);
 }
@@ -56,13 +56,13 @@ export function refuseNonFinite(finding: NonFinite | undefined): void {
 }
 
 function isEarlier(one: NonFinite, other: NonFinite, direction: 'forward' | 'backward'): boolean {
-  if (one.role !== other.role) return one.role === 'forward';
+  if (one.part !== other.part) return one.part === 'forward';
   if (one.step === other.step) {
     return one.order < other.order || (one.order === other.order && one.position < other.position);
   }
   if (one.step < 0) return false;
   if (other.step < 0) return true;
-  return direction === 'forward' || one.role === 'forward' ? one.step < other.step : one.step > other.step;
+  return direction === 'forward' || one.part === 'forward' ? one.step < other.step : one.step > other.step;
 }
 
 function search(
@@ -71,6 +71,7 @@ function search(
   direction: 'forward' | 'backward',
   first: First,
 ): NonFinite | undefined {
+  if (!isReal(computed.tensor)) return undefined;
   const { data, shape, strides } = computed.tensor;
   const axis = timeAxis(computed.member);
   // Time is the slowest axis in memory, so one step is one run of numbers.
@@ -80,8 +81,8 @@ function search(
     const position = nonFiniteIn(data, t * length, (t + 1) * length);
     if (position < 0) continue;
     const step = axis < 0 ? -1 : t;
-    const fault = faultAt(computed, position, step, first);
-    return { role: computed.role, step, order, position: hasBatchAxis(computed.member) ? 0 : position, fault };
+    const fault = faultAt(computed, computed.tensor, position, step, first);
+    return { part: computed.part, step, order, position: hasBatchAxis(computed.member) ? 0 : position, fault };
   }
   return undefined;
 }
@@ -92,12 +93,18 @@ function nonFiniteIn(data: Numbers, from: number, to: number): number {
   return -1;
 }
 
-function faultAt(computed: Computed, position: number, step: number, first: First): Fault {
-  const { name, pointer, member, tensor } = computed;
+function faultAt(
+  { path, pointer, member }: Computed,
+  tensor: Tensor,
+  position: number,
+  step: number,
+  first: First,
+): Fault {
   const index = indexAt(tensor, position);
-  index[0] += first.row;
+  if (index.length > 0) index[0] += first.row;
   if (hasBatchAxis(member)) index[batchAxis(member)] += first.example;
   const when = step < 0 ? '' : ` at time step ${step}`;
-  const detail = `${name}[${index.join(', ')}] of ${symbolicShape(member)} is ${tensor.data[position]}${when}: the result has left the range of ${dtypeOf(tensor.data)}`;
-  return { pointer: `${pointer}/${index.join('/')}`, detail };
+  const element = index.length > 0 ? `${path.at(-1)}[${index.join(', ')}] of ${symbolicShape(member)}` : path.at(-1);
+  const detail = `${element} is ${tensor.data[position]}${when}: the result has left the range of ${dtypeOf(tensor.data)}`;
+  return { pointer: [pointer, ...index].join('/'), detail };
 }

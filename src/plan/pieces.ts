@@ -1,116 +1,64 @@
-import { longestTensor, type Segment, type TensorRows } from '../formats/json/writer.js';
-import { bytesOf } from '../formats/safetensors.js';
-import { type GroupMember, hasBatchAxis, type Value, type Values } from '../tensor/signature.js';
+import { type FormatName, type Formats, longestOf, type Slice, type TensorSlice } from '../formats/format.js';
+import { type AnyTensor, batchAxis } from '../tensor/signature.js';
 import {
   arrayOf,
   dtypeOf,
   elements,
+  isReal,
   joinExamples,
   rowMajor,
   rowMajorRange,
-  sliceExamples,
   type Tensor,
 } from '../tensor/tensor.js';
-import {
-  type Computed,
-  type Need,
-  planned,
-  type Request,
-  storedSegments,
-  textSegments,
-  type Wanted,
-} from './workspace.js';
+import type { Cutting } from './blocks.js';
+import type { Computed, PlannedTensor } from './members.js';
+import { type Destination, outputsOf, type Plan, withoutNumbers } from './plan.js';
+import type { Request } from './request.js';
 
 /**
- * A large request is worked on in parts, by as many workers as are free. Its batch is cut into blocks, each a request
- * of its own with fewer examples; gradients of the weights are added up over the blocks in their order. The text of
- * its answer is cut into pieces. Where the cuts are follows from the shapes alone, and one worker makes the same cuts
- * as many: the same request gives the same bytes.
+ * What a large request gives is cut into pieces of about the same length, which are written by all workers that are free.
+ * As with its blocks, where the cuts are follows from the sizes alone.
  */
-
-/** Multiplications and additions that are worth the way to another thread: 5 to 10 ms of them. */
-const LARGE_WORK = 1e8;
-/** Bytes of text that are: about as long. */
-const LARGE_TEXT = 4 * 2 ** 20;
-
-export function isLarge({ operation, dims }: Request, { text }: Need): boolean {
-  return operation.flops(dims) >= LARGE_WORK || text >= 2 * LARGE_TEXT;
+export interface Piece {
+  readonly destination: Destination;
+  readonly format: FormatName;
+  readonly items: readonly (Slice | Cut)[];
 }
-
-/** Examples in a block, at least: with fewer, reading the weights takes longer than using them. */
-const LEAST_EXAMPLES = 16;
-const MOST_BLOCKS = 8;
-/** About as many pieces a text is cut into at most. */
-const PIECES = 16;
-
-/** Where the blocks of a request begin, and the end of the last one. */
-export function blockBounds({ operation, dims }: Request): number[] {
-  const { m } = dims;
-  const isWorthIt = operation.flops(dims) >= LARGE_WORK;
-  const count = isWorthIt ? Math.min(Math.max(1, Math.floor(m / LEAST_EXAMPLES)), MOST_BLOCKS) : 1;
-  return Array.from({ length: count + 1 }, (_, i) => Math.floor((i * m) / count));
-}
-
-/** A request for examples from … to − 1 alone. All its tensors are copies. */
-export function blockOf(request: Request, from: number, to: number): Request {
-  const slice = (signature: GroupMember, values: Values): Values => {
-    const sliced: Record<string, Value | undefined> = { ...values };
-    for (const [name, member] of Object.entries(signature.members)) {
-      const value = values[name];
-      if (value === undefined) continue;
-      if (member.kind === 'group') sliced[name] = slice(member, value as Values);
-      if (member.kind !== 'tensor') continue;
-      const tensor = value as Tensor;
-      sliced[name] = hasBatchAxis(member) ? sliceExamples(tensor, from, to) : { ...tensor, data: tensor.data.slice() };
-    }
-    return sliced;
-  };
-  const { operation, values, dims } = request;
-  return { ...request, values: slice(operation.request, values), dims: { ...dims, m: to - from } };
-}
-
-/** Part of the answer's text: text as it is, rows of a tensor of the request, or rows of one that is computed. */
-export type PieceItem = Segment | Cut;
 
 /** Rows from … to − 1, along the first axis, of a tensor that is computed. */
 export interface Cut {
-  readonly wanted: Wanted;
+  readonly planned: PlannedTensor;
   readonly from: number;
   readonly to: number;
 }
 
-/** What a large request gives, in pieces of about the same length, which are the whole one after the other. */
-export interface Pieces {
-  /** Of the text of its answer. */
-  readonly pieces: readonly (readonly PieceItem[])[];
-  /** Of the bytes of its caches, if they are stored. */
-  readonly stored: readonly (readonly PieceItem[])[];
-}
+/** About as many pieces an output is cut into at most. */
+const MOST_PIECES = 16;
 
-export function piecesOf(request: Request, { wanted, text, stored }: Need): Pieces {
-  const tensors = planned(request, wanted);
-  const origins = new Map([...wanted].map(([key, one]) => [tensors.get(key), one]));
-  return {
-    pieces: cutInPieces(textSegments(request, tensors), origins, longestTensor, text),
-    stored: cutInPieces(storedSegments(request, tensors), origins, bytesOf, stored),
-  };
+/** All pieces of a request, those of one output one after the other. */
+export function piecesOf(request: Request, plan: Plan, formats: Formats, cutting: Cutting): Piece[] {
+  const tensors = withoutNumbers(request, plan);
+  const computed = new Map(plan.planned.map((one) => [tensors.get(one.key), one]));
+  return outputsOf(request, plan, tensors, formats).flatMap(({ destination, format, slices }) => {
+    const { longest } = formats[format];
+    const most = Math.max(cutting.bytes, longestOf(formats[format], slices) / MOST_PIECES);
+    return cutInPieces(slices, computed, longest, most).map((items) => ({ destination, format, items }));
+  });
 }
 
 /**
- * @param origins which tensors are computed
- * @param bytesOf what a tensor takes where it is written
- * @param total what all of it takes
+ * @param computed which tensors are not there yet
+ * @param most bytes in a piece
  */
 function cutInPieces(
-  segments: readonly Segment[],
-  origins: ReadonlyMap<Tensor | undefined, Wanted>,
-  bytesOf: (tensor: Tensor) => number,
-  total: number,
-): PieceItem[][] {
-  const most = Math.max(LARGE_TEXT, total / PIECES);
-  const pieces: PieceItem[][] = [];
+  slices: readonly Slice[],
+  computed: ReadonlyMap<AnyTensor | undefined, PlannedTensor>,
+  longest: (slice: Slice) => number,
+  most: number,
+): (Slice | Cut)[][] {
+  const pieces: (Slice | Cut)[][] = [];
   let room = 0;
-  const push = (item: PieceItem, bytes: number): void => {
+  const push = (item: Slice | Cut, bytes: number): void => {
     if (bytes > room) {
       pieces.push([]);
       room = most;
@@ -118,86 +66,90 @@ function cutInPieces(
     pieces[pieces.length - 1].push(item);
     room -= bytes;
   };
-  for (const segment of segments) {
-    if (typeof segment === 'string') {
-      push(segment, segment.length);
+  for (const slice of slices) {
+    if (typeof slice === 'string') {
+      push(slice, slice.length);
       continue;
     }
-    const { tensor } = segment;
-    const origin = origins.get(tensor);
-    const [n] = tensor.shape;
-    const bytes = bytesOf(tensor) / n;
+    const { tensor } = slice;
+    const planned = computed.get(tensor);
+    const [n = 1] = tensor.shape;
+    const bytes = longest(slice) / n;
     const step = Math.max(1, Math.floor(most / 4 / bytes));
     for (let from = 0; from < n; from += step) {
       const to = Math.min(from + step, n);
-      const item = origin ? { wanted: origin, from, to } : rowsOfRequest(tensor, from, to);
-      push(item, (to - from) * bytes);
+      push(planned ? { planned, from, to } : rowsOfRequest(tensor, from, to), (to - from) * bytes);
     }
   }
   return pieces;
 }
 
 /** Rows of a row-major tensor, copied: what it is a view of may be needed for something else by then. */
-function rowsOfRequest({ shape, strides, data }: Tensor, from: number, to: number): TensorRows {
-  const rows = data.slice(from * strides[0], to * strides[0]);
-  return { tensor: { shape: shape.with(0, to - from), strides, data: rows }, first: from === 0, last: to === shape[0] };
+function rowsOfRequest({ shape, strides, data }: AnyTensor, from: number, to: number): TensorSlice {
+  const [n = 1] = shape;
+  const row = data.length / n;
+  const rows = data.slice(from * row, to * row);
+  return { tensor: { shape: rowsShape(shape, from, to), strides, data: rows }, first: from === 0, last: to === n };
 }
 
-/** The cuts of all pieces, in their order. */
-export function cutsIn({ pieces, stored }: Pieces): Cut[] {
-  return [...pieces.flat(), ...stored.flat()].filter(isCut);
+/** The shape of some rows of a tensor; a single number is its only row. */
+function rowsShape(shape: AnyTensor['shape'], from: number, to: number): AnyTensor['shape'] {
+  return shape.length === 0 ? shape : shape.with(0, to - from);
 }
 
-function isCut(item: PieceItem): item is Cut {
-  return typeof item === 'object' && 'wanted' in item;
+/** The cuts of some pieces, in their order. */
+export function cutsIn(pieces: readonly Piece[]): Cut[] {
+  return pieces.flatMap(({ items }) => items.filter(isCut));
+}
+
+function isCut(item: Slice | Cut): item is Cut {
+  return typeof item === 'object' && 'planned' in item;
 }
 
 /**
- * What a block adds to each cut: row-major, in memory of its own. A block need not have the same list of tensors as the
- * whole request: with fewer examples a chunk may hold all time steps, and is then the answer's own tensor.
+ * What a block adds to each cut: row-major, in memory of its own. Where rows are examples, those of the cut that it has.
+ *
+ * @param firstExample of the block
  */
-export function contributionsOf(computed: readonly Computed[], cuts: readonly Cut[]): Tensor[] {
-  const tensors = new Map(computed.map(({ role, pointer, tensor }) => [`${role} ${pointer}`, tensor]));
-  return cuts.map(({ wanted: { role, pointer }, from, to }) => {
-    const tensor = tensors.get(`${role} ${pointer}`);
-    if (!tensor) throw new Error(`a block has not computed ${pointer}`);
-    const shape = tensor.shape.with(0, to - from);
+export function contributionsOf(computed: readonly Computed[], cuts: readonly Cut[], firstExample: number): Tensor[] {
+  const tensors = new Map(computed.map(({ key, tensor }) => [key, tensor]));
+  return cuts.map(({ planned: { key, member }, ...cut }) => {
+    const tensor = tensors.get(key);
+    if (!tensor || !isReal(tensor)) throw new Error(`a block has not computed the ${key}`);
+    const [n = 1] = tensor.shape;
+    const first = batchAxis(member) === 0 ? firstExample : 0;
+    const within = (row: number) => Math.min(Math.max(0, row - first), n);
+    const [from, to] = [within(cut.from), within(cut.to)];
+    const shape = rowsShape(tensor.shape, from, to);
     const data = new arrayOf[dtypeOf(tensor.data)](elements(shape));
-    const row = elements(shape.slice(1));
+    const row = elements(tensor.shape.slice(1));
     rowMajorRange(data, tensor, from * row, to * row);
     return { shape, strides: rowMajor(shape), data };
   });
 }
 
-/** A piece of the answer, ready to be written as soon as what the blocks have added to its cuts is joined. */
-export interface PieceTask {
-  readonly items: readonly (Segment | JoinedCut)[];
-  /** Is it of the stored caches? */
-  readonly isStored: boolean;
+/** A piece that is ready to be written as soon as what the blocks have added to its cuts is joined. */
+export interface PieceTask extends Omit<Piece, 'items'> {
+  readonly items: readonly (Slice | JoinedCut)[];
 }
 
-interface JoinedCut extends Cut {
+export interface JoinedCut extends Cut {
   readonly contributions: readonly Tensor[];
 }
 
-/** @param ofBlocks what each block has added to each cut */
-export function pieceTasks({ pieces, stored }: Pieces, ofBlocks: readonly (readonly Tensor[])[]): PieceTask[] {
+/** @param ofCuts what the blocks have added to each cut */
+export function pieceTasks(pieces: readonly Piece[], ofCuts: readonly (readonly Tensor[])[]): PieceTask[] {
   let next = 0;
-  const join = (item: PieceItem) => {
-    if (!isCut(item)) return item;
-    const at = next++;
-    return { ...item, contributions: ofBlocks.map((block) => block[at]) };
-  };
-  return [
-    ...pieces.map((items) => ({ items: items.map(join), isStored: false })),
-    ...stored.map((items) => ({ items: items.map(join), isStored: true })),
-  ];
+  const join = (item: Slice | Cut) => (isCut(item) ? { ...item, contributions: ofCuts[next++] } : item);
+  return pieces.map(({ items, ...piece }) => ({ ...piece, items: items.map(join) }));
 }
 
 /** A cut as it is written: the examples of all blocks, or the sum over the blocks in their order. */
-export function joinedOf({ wanted, from, to, contributions }: JoinedCut): TensorRows {
-  const tensor = hasBatchAxis(wanted.member) ? joinExamples(contributions) : sumOf(contributions);
-  return { tensor, first: from === 0, last: to === wanted.shape[0] };
+export function joinedOf({ planned, from, to, contributions }: JoinedCut): TensorSlice & { readonly tensor: Tensor } {
+  const axis = batchAxis(planned.member);
+  const tensor = axis < 0 ? sumOf(contributions) : joinExamples(contributions, axis);
+  const [n = 1] = planned.shape;
+  return { tensor, first: from === 0, last: to === n };
 }
 
 function sumOf([first, ...others]: readonly Tensor[]): Tensor {

@@ -1,17 +1,20 @@
 import { Faults } from './refusal.js';
 import {
-  type Dim,
-  type GroupMember,
-  hasBatchAxis,
-  pointerTo,
+  type AnyTensor,
+  type Axis,
+  batchAxis,
+  type FlatTensor,
   symbolicShape,
   type TensorMember,
+  type Term,
+  tensorAt,
+  timeAxis,
   type Values,
 } from './signature.js';
-import { rowMajor, type Shape, type Tensor, timeMajor } from './tensor.js';
+import { rowMajor, type Shape } from './tensor.js';
 
-/** What the letters stand for in one request: n_a = 5, … */
-export type Dims = Readonly<Record<string, number>>;
+/** What the symbols stand for in one request: n_a = 5, … */
+export type Sizes = Readonly<Record<string, number>>;
 
 interface Binding {
   readonly value: number;
@@ -20,23 +23,38 @@ interface Binding {
 }
 
 /** A tensor of a request beside its description. */
-export interface Placed {
+interface Placed {
   readonly pointer: string;
   readonly member: TensorMember;
-  readonly tensor: Tensor;
+  readonly shape: Shape;
+}
+
+/** The tensors of a signature that a request or an answer has. */
+export function* tensorsIn(
+  signature: readonly FlatTensor[],
+  values: Values,
+): Generator<FlatTensor & { readonly tensor: AnyTensor }> {
+  for (const one of signature) {
+    const tensor = tensorAt(values, one);
+    if (tensor) yield { ...one, tensor };
+  }
 }
 
 /**
- * Reads the letters off the shapes. Where tensors contradict each other, the ones that contradict most others are wrong;
+ * Reads the symbols off the shapes. Where tensors contradict each other, the ones that contradict most others are wrong;
  * of two that only contradict each other, the later one.
  *
  * @throws Refusal shape-mismatch, both sides named
  */
-export function bindDims(signature: GroupMember, values: Values): Dims {
+export function bindSymbols(signature: readonly FlatTensor[], values: Values): Sizes {
   const faults = new Faults();
-  const placed = [...tensorsIn(signature, values)].filter(({ pointer, member, tensor: { shape } }) => {
-    if (shape.length === member.dims.length) return true;
-    const count = `${member.dims.length} ${member.dims.length === 1 ? 'dimension' : 'dimensions'}`;
+  const all = [...tensorsIn(signature, values)].map(({ pointer, member, tensor: { shape } }): Placed => {
+    return { pointer, member, shape };
+  });
+  const placed = all.filter(({ pointer, member, shape }) => {
+    const rank = member.axes.length;
+    if (shape.length === rank) return true;
+    const count = `${rank} ${rank === 1 ? 'dimension' : 'dimensions'}`;
     faults.add(pointer, `${pointer} has shape (${shape.join(', ')}), but ${symbolicShape(member)} has ${count}`);
     return false;
   });
@@ -46,61 +64,63 @@ export function bindDims(signature: GroupMember, values: Values): Dims {
     const agreed = agreeing(placed);
     bindings = bind(placed, bind(agreed));
   }
-  for (const one of placed) compareWithLetters(one, bindings, faults);
+  for (const one of placed) compareWithSymbols(one, bindings, faults);
   // A shape that is wrong limits no other.
   if (faults.isEmpty) for (const one of placed) compareWithLimits(one, bindings, faults);
   faults.refuse('shape-mismatch');
-  return Object.fromEntries([...bindings].map(([letter, { value }]) => [letter, value]));
+  return Object.fromEntries([...bindings].map(([symbol, { value }]) => [symbol, value]));
 }
 
 type Bindings = ReadonlyMap<string, Binding>;
 
 /**
- * The letters as the first tensor has them that tells them, and in sums only where none has them alone.
+ * The symbols as the first tensor has them that tells them, and in sums only where none has them alone.
  *
  * @param known what they are if that is known already
  */
 function bind(placed: readonly Placed[], known?: Bindings): Bindings {
   const bindings = new Map(known);
-  const add = (letter: string, value: number, from: string) => {
-    if (!bindings.has(letter) && value > 0) bindings.set(letter, { value, from });
+  const add = (symbol: string, value: number, from: string) => {
+    if (!bindings.has(symbol) && isLength(value)) bindings.set(symbol, { value, from });
   };
-  for (const { pointer, member, tensor } of placed) {
-    for (const [letter, value] of alone(member, tensor.shape)) add(letter, value, pointer);
+  for (const { pointer, member, shape } of placed) {
+    for (const [symbol, value] of alone(member, shape)) add(symbol, value, pointer);
   }
-  for (const { pointer, member, tensor } of placed) {
-    for (const [letter, value] of inSums(member, tensor.shape)) add(letter, value, pointer);
+  for (const { pointer, member, shape } of placed) {
+    for (const [symbol, value] of inSums(member, shape)) add(symbol, value, pointer);
   }
   return bindings;
 }
 
-type Claim = readonly [letter: string, value: number];
+function isLength(value: number): boolean {
+  return value > 0 && Number.isInteger(value);
+}
 
-/** What the axes of a single letter say. */
-function alone({ dims }: TensorMember, shape: Shape): Claim[] {
-  return dims.flatMap(({ terms: [letter, ...more] }, axis): Claim[] => {
-    return more.length > 0 || typeof letter === 'number' ? [] : [[letter, shape[axis]]];
+type Claim = readonly [symbol: string, value: number];
+
+/** What the axes of a single symbol say. */
+function alone({ axes }: TensorMember, shape: Shape): Claim[] {
+  return axes.flatMap(({ terms: [{ times, symbol }, ...more] }, axis): Claim[] => {
+    return more.length > 0 || symbol === undefined ? [] : [[symbol, shape[axis] / times]];
   });
 }
 
 /** What the axes of sums say: (n_a, n_a + n_x) = (5, 8), that n_x = 3. */
 function inSums(member: TensorMember, shape: Shape): Claim[] {
   const known = new Map(alone(member, shape));
-  return member.dims.flatMap(({ terms }, axis): Claim[] => {
-    const unknown = terms.filter((term) => typeof term === 'string' && !known.has(term)) as string[];
+  return member.axes.flatMap(({ terms }, axis): Claim[] => {
+    const unknown = terms.filter(({ symbol }) => symbol !== undefined && !known.has(symbol));
     if (terms.length === 1 || unknown.length !== 1) return [];
-    const rest =
-      lengthOf(
-        terms.filter((term) => term !== unknown[0]),
-        (letter) => known.get(letter),
-      ) ?? 0;
-    return [[unknown[0], shape[axis] - rest]];
+    const [{ times, symbol = '' }] = unknown;
+    const others = terms.filter((term) => term !== unknown[0]);
+    const rest = lengthOf(others, (symbol) => known.get(symbol)) ?? 0;
+    return [[symbol, (shape[axis] - rest) / times]];
   });
 }
 
-function fits({ member, tensor: { shape } }: Placed, bindings: Bindings): boolean {
-  return member.dims.every(({ terms }, axis) => {
-    const expected = lengthOf(terms, (letter) => bindings.get(letter)?.value);
+function fits({ member, shape }: Placed, bindings: Bindings): boolean {
+  return member.axes.every(({ terms }, axis) => {
+    const expected = lengthOf(terms, (symbol) => bindings.get(symbol)?.value);
     return expected === undefined || expected === shape[axis];
   });
 }
@@ -119,19 +139,19 @@ function agreeing(placed: readonly Placed[]): readonly Placed[] {
   return agreeing(others(turned.length === 1 ? turned[0] : suspects[suspects.length - 1]));
 }
 
-/** Do two tensors say different things about a letter? */
+/** Do two tensors say different things about a symbol? */
 function contradict(one: Placed, other: Placed): boolean {
   const claims = claimsOf(other);
-  return claimsOf(one).some(([letter, value]) => claims.some((claim) => claim[0] === letter && claim[1] !== value));
+  return claimsOf(one).some(([symbol, value]) => claims.some((claim) => claim[0] === symbol && claim[1] !== value));
 }
 
-function claimsOf({ member, tensor: { shape } }: Placed): Claim[] {
+function claimsOf({ member, shape }: Placed): Claim[] {
   return [...alone(member, shape), ...inSums(member, shape)];
 }
 
 /** The tensor with its axes in every order. */
 function reorderings(one: Placed): Placed[] {
-  return ordersOf(one.tensor.shape).map((shape) => ({ ...one, tensor: { ...one.tensor, shape } }));
+  return ordersOf(one.shape).map((shape) => ({ ...one, shape }));
 }
 
 function ordersOf(shape: Shape): Shape[] {
@@ -139,11 +159,11 @@ function ordersOf(shape: Shape): Shape[] {
   return shape.flatMap((n, axis) => ordersOf(shape.toSpliced(axis, 1)).map((rest) => [n, ...rest]));
 }
 
-function compareWithLetters({ pointer, member, tensor: { shape } }: Placed, bindings: Bindings, faults: Faults): void {
-  const expected = member.dims.map(({ terms }) => lengthOf(terms, (letter) => bindings.get(letter)?.value));
-  const wrong = member.dims.filter((_, axis) => expected[axis] !== undefined && expected[axis] !== shape[axis]);
+function compareWithSymbols({ pointer, member, shape }: Placed, bindings: Bindings, faults: Faults): void {
+  const expected = member.axes.map(({ terms }) => lengthOf(terms, (symbol) => bindings.get(symbol)?.value));
+  const wrong = member.axes.filter((_, axis) => expected[axis] !== shape[axis]);
   if (wrong.length === 0) return;
-  const shown = expected.map((value, axis) => value ?? member.dims[axis].text).join(', ');
+  const shown = expected.map((value, axis) => value ?? member.axes[axis].text).join(', ');
   const reasons = explain(wrong, bindings);
   faults.add(
     pointer,
@@ -151,8 +171,8 @@ function compareWithLetters({ pointer, member, tensor: { shape } }: Placed, bind
   );
 }
 
-function compareWithLimits({ pointer, member, tensor: { shape } }: Placed, bindings: Bindings, faults: Faults): void {
-  member.dims.forEach(({ text, atMost }, axis) => {
+function compareWithLimits({ pointer, member, shape }: Placed, bindings: Bindings, faults: Faults): void {
+  member.axes.forEach(({ text, atMost }, axis) => {
     const most = atMost === undefined ? undefined : bindings.get(atMost);
     if (most === undefined || shape[axis] <= most.value) return;
     faults.add(
@@ -162,50 +182,57 @@ function compareWithLimits({ pointer, member, tensor: { shape } }: Placed, bindi
   });
 }
 
-/** The tensors that a request or an answer has, in the order of its signature. */
-export function* tensorsIn(signature: GroupMember, values: Values, parent = ''): Generator<Placed> {
-  for (const [name, member] of Object.entries(signature.members)) {
-    const value = values[name];
-    const pointer = pointerTo(parent, name);
-    if (value === undefined) continue;
-    if (member.kind === 'tensor') yield { pointer, member, tensor: value as Tensor };
-    if (member.kind === 'group') yield* tensorsIn(member, value as Values, pointer);
-  }
-}
-
-/** The length of an axis, or undefined where a letter in it has no value. */
-function lengthOf(terms: Dim['terms'], lookUp: (letter: string) => number | undefined): number | undefined {
+/** The length of an axis, or undefined where a symbol in it has no value. */
+function lengthOf(terms: readonly Term[], lookUp: (symbol: string) => number | undefined): number | undefined {
   let length = 0;
-  for (const term of terms) {
-    const value = typeof term === 'number' ? term : lookUp(term);
+  for (const { times, symbol } of terms) {
+    const value = symbol === undefined ? 1 : lookUp(symbol);
     if (value === undefined) return undefined;
-    length += value;
+    length += times * value;
   }
   return length;
 }
 
 /** ": n_a = 5 from /a0, n_x = 3 from /x" */
-function explain(dims: readonly Dim[], bindings: ReadonlyMap<string, Binding>): string {
-  const letters = new Set(dims.flatMap(({ terms }) => terms.filter((term) => typeof term === 'string')));
-  const reasons = [...letters].flatMap((letter) => {
-    const binding = bindings.get(letter);
-    return binding ? [`${letter} = ${binding.value} from ${binding.from}`] : [];
+function explain(axes: readonly Axis[], bindings: Bindings): string {
+  const symbols = new Set(axes.flatMap(({ terms }) => terms.map(({ symbol }) => symbol ?? '')));
+  const reasons = [...symbols].flatMap((symbol) => {
+    const binding = bindings.get(symbol);
+    return binding ? [`${symbol} = ${binding.value} from ${binding.from}`] : [];
   });
   return reasons.length === 0 ? '' : `: ${reasons.join(', ')}`;
 }
 
-/** The shape of a tensor in this request, or undefined where a letter in it has no value: then it does not exist. */
-export function shapeIn(dims: Dims, member: TensorMember): Shape | undefined {
+/** The shape of a tensor in this request, or undefined where a symbol in it has no value: then it does not exist. */
+export function shapeIn(sizes: Sizes, member: TensorMember): Shape | undefined {
   const shape: number[] = [];
-  for (const dim of member.dims) {
-    const length = lengthOf(dim.terms, (letter) => dims[letter]);
+  for (const { terms } of member.axes) {
+    const length = lengthOf(terms, (symbol) => sizes[symbol]);
     if (length === undefined) return undefined;
     shape.push(length);
   }
   return shape;
 }
 
-/** Where the elements of a tensor lie: time-major if it has a batch axis, else as they are written. */
-export function stridesFor(member: TensorMember, shape: Shape): number[] {
-  return hasBatchAxis(member) ? timeMajor(shape) : rowMajor(shape);
+/** Does a tensor lie as the engine walks through it? Those without examples and time steps lie as they are written. */
+export function isArranged(member: TensorMember): boolean {
+  return member.numbers === 'real' && (batchAxis(member) >= 0 || timeAxis(member) >= 0);
+}
+
+/**
+ * Where the elements of a tensor lie: time steps are the slowest axis, then come the others as they are written but the
+ * last, then examples, and the last one, its features, is contiguous. (n, m, T) lies as (T, m, n).
+ */
+export function stridesFor(member: TensorMember, shape: Shape): readonly number[] {
+  if (!isArranged(member)) return rowMajor(shape);
+  const [time, batch] = [timeAxis(member), batchAxis(member)];
+  const others = shape.map((_, axis) => axis).filter((axis) => axis !== time && axis !== batch);
+  const fastestFirst = [...others.slice(-1), batch, ...others.slice(0, -1).reverse(), time].filter((axis) => axis >= 0);
+  const strides = new Array<number>(shape.length);
+  let stride = 1;
+  for (const axis of fastestFirst) {
+    strides[axis] = stride;
+    stride *= shape[axis];
+  }
+  return strides;
 }

@@ -1,25 +1,52 @@
-import type { Tensor } from './tensor.js';
+import type { Numbers, Tensor, WholeNumbers } from './tensor.js';
 
 /**
- * What an operation takes and gives, written once: members by name, tensors with symbolic shapes. JSON reading,
- * shape errors, schemas, examples and property tests are all derived from these descriptions.
+ * What an operation takes and gives, written once: members by name, tensors with symbolic shapes. Reading, writing,
+ * shape errors, schemas, examples, plans of memory and property tests are all derived from these descriptions.
  */
 export type Member = TensorMember | GroupMember | ChoiceMember | IntegerMember | TextMember;
 export type Members = Readonly<Record<string, Member>>;
 
-export interface TensorMember {
+export interface TensorMember<K extends Kind = Kind> {
   readonly kind: 'tensor';
-  readonly dims: readonly Dim[];
+  readonly numbers: K;
+  /** None: a single number. */
+  readonly axes: readonly Axis[];
   readonly description: string;
   readonly optional: boolean;
+  /** Is it a matrix that activations are multiplied with? A bias is none. */
+  readonly isFactor: boolean;
+  /** In an answer: do the blocks of a batch each hold a summand of it? Else they hold examples of it. */
+  readonly isSum: boolean;
+  /** In an answer: which other tensor it is. Absent: it is computed. */
+  readonly source: Source | undefined;
 }
 
-/** One axis: a sum of symbols and whole numbers, such as n_a + n_x or 1. */
-export interface Dim {
+/** Real numbers are of the request's dtype; whole ones count and choose: lengths, classes. */
+export type Kind = 'real' | 'whole';
+
+/** One axis: a sum of symbols and whole numbers, such as n_a + n_x, 2·n_a or 1. */
+export interface Axis {
   readonly text: string;
-  readonly terms: readonly (string | number)[];
-  /** A symbol this axis may not exceed: da may have fewer time steps than x. */
+  readonly terms: readonly Term[];
+  /** A symbol that this axis may not exceed: da may have fewer time steps than x. */
   readonly atMost: string | undefined;
+  readonly role: Role | undefined;
+}
+
+/** `times` · symbol, or the number `times` itself. */
+export interface Term {
+  readonly times: number;
+  readonly symbol: string | undefined;
+}
+
+/** What the engine must know of an axis: does it count examples, or time steps? */
+export type Role = 'batch' | 'time';
+
+/** A tensor or a group is another one, known by its pointer: of the request, where that has it, or of the same answer. */
+export interface Source {
+  readonly of: 'request' | 'answer';
+  readonly pointer: string;
 }
 
 /** An object of members. Groups of one name are one schema in the OpenAPI document. */
@@ -33,6 +60,8 @@ export interface GroupMember<M extends Members = Members> {
   readonly together: readonly (readonly string[])[];
   /** Ways to give the request, of which exactly one is taken; `need` must then be there, `may` can be. */
   readonly either: readonly Alternative[];
+  /** In an answer: which other group it is. */
+  readonly source: Source | undefined;
 }
 
 export interface Alternative {
@@ -69,18 +98,65 @@ export interface TextMember {
   readonly optional: true;
 }
 
-/** `shape` lists the axes, separated by spaces: 'n_a n_a+n_x', 'n_a 1', 'n_a m T_da<=T_x'. */
-export function tensor(shape: string, description: string): TensorMember & { optional: false } {
-  return { kind: 'tensor', dims: shape.split(' ').map(parseDim), description, optional: false };
+/** The symbols that shapes are written with, by what their axes count. */
+export interface Symbols {
+  readonly features: readonly string[];
+  readonly batch: string;
+  readonly time: readonly string[];
 }
 
-function parseDim(text: string): Dim {
+/**
+ * The tensors of a table of operations, whose shapes are written with these symbols and no others. A shape lists the axes,
+ * separated by spaces: 'n_a n_a+n_x', '2*n_a 1', 'n_a m T_da<=T_x'; '' is a single number.
+ */
+export function tensorsWith(symbols: Symbols) {
+  const make = <K extends Kind>(
+    numbers: K,
+    shape: string,
+    description: string,
+  ): TensorMember<K> & { readonly optional: false } => {
+    const axes = shape === '' ? [] : shape.split(' ').map((text) => parseAxis(text, symbols));
+    for (const role of ['batch', 'time'] as const) {
+      if (axes.filter((axis) => axis.role === role).length > 1) throw new Error(`${shape} has two axes of ${role}`);
+    }
+    const rest = { isFactor: false, isSum: false, source: undefined };
+    return { kind: 'tensor', numbers, axes, description, optional: false, ...rest };
+  };
+  return {
+    tensor: (shape: string, description: string) => make('real', shape, description),
+    /** A matrix that activations are multiplied with. */
+    factor: (shape: string, description: string) => ({ ...make('real', shape, description), isFactor: true }),
+    /** A tensor of an answer to which each example adds its part. */
+    sum: (shape: string, description: string) => ({ ...make('real', shape, description), isSum: true }),
+    /** A tensor of whole numbers. */
+    whole: (shape: string, description: string) => make('whole', shape, description),
+  };
+}
+
+function parseAxis(text: string, { features, batch, time }: Symbols): Axis {
   const [sum, atMost] = text.split('<=');
-  const terms = sum.split('+').map((term) => (/^\d+$/.test(term) ? Number(term) : term));
-  return { text: terms.join(' + '), terms, atMost };
+  const terms = sum.split('+').map((term): Term => {
+    const [, times, symbol] = /^(?:(\d+)\*)?([A-Za-z]\w*)$/.exec(term) ?? [];
+    if (symbol !== undefined) return { times: Number(times ?? 1), symbol };
+    if (!/^\d+$/.test(term)) throw new Error(`${term} is neither a symbol nor a number of them`);
+    return { times: Number(term), symbol: undefined };
+  });
+  const used = [...terms.map(({ symbol }) => symbol), atMost].filter((symbol) => symbol !== undefined);
+  for (const symbol of used) {
+    if (![...features, batch, ...time].includes(symbol)) throw new Error(`${symbol} in ${text} is not declared`);
+  }
+  const [{ times, symbol }] = terms;
+  const isAlone = terms.length === 1 && times === 1 && symbol !== undefined;
+  const role = isAlone && symbol === batch ? 'batch' : isAlone && time.includes(symbol) ? 'time' : undefined;
+  return { text: terms.map(termText).join(' + '), terms, atMost, role };
 }
 
-export function group<M extends Members>(
+function termText({ times, symbol }: Term): string {
+  if (symbol === undefined) return String(times);
+  return times === 1 ? symbol : `${times}·${symbol}`;
+}
+
+export function group<const M extends Members>(
   name: string,
   description: string,
   members: M,
@@ -94,11 +170,31 @@ export function group<M extends Members>(
     optional: false,
     together: rules.together ?? [],
     either: rules.either ?? [],
+    source: undefined,
   };
 }
 
 export function optional<M extends TensorMember | GroupMember>(member: M): Omit<M, 'optional'> & { optional: true } {
   return { ...member, optional: true };
+}
+
+/** A member of an answer that is the request's of this pointer; where the request leaves it out, it is zero. */
+export function repeats(pointer: string): Source {
+  return { of: 'request', pointer };
+}
+
+/** A member of an answer that is the answer's other one of this pointer. */
+export function same(pointer: string): Source {
+  return { of: 'answer', pointer };
+}
+
+/** A group of an answer some of whose members are other ones. */
+export function sharing<G extends GroupMember>(group: G, sources: { readonly [N in keyof G['members']]?: Source }): G {
+  const shared = Object.entries(group.members).map(([name, member]) => {
+    const source = sources[name];
+    return [name, source ? { ...member, source } : member];
+  });
+  return { ...group, members: Object.fromEntries(shared) };
 }
 
 export function choice<const C extends string>(
@@ -122,7 +218,8 @@ export function text(longest: number, description: string, format?: 'date-time')
 export interface Values {
   readonly [name: string]: Value | undefined;
 }
-export type Value = Tensor | Values | string | number;
+export type AnyTensor = Tensor<Numbers | WholeNumbers>;
+export type Value = AnyTensor | Values | string | number;
 
 /** The type of the values that a signature describes. */
 export type ValuesOf<M extends Members> = {
@@ -133,43 +230,98 @@ export type ValuesOf<M extends Members> = {
       : ValueOf<M[N]> | undefined;
 };
 
-type ValueOf<M extends Member> = M extends TensorMember
-  ? Tensor
-  : M extends GroupMember<infer G>
-    ? ValuesOf<G>
-    : M extends ChoiceMember<infer C>
-      ? C
-      : M extends TextMember
-        ? string
-        : number;
+type ValueOf<M extends Member> =
+  M extends TensorMember<infer K>
+    ? Tensor<K extends 'whole' ? WholeNumbers : Numbers>
+    : M extends GroupMember<infer G>
+      ? ValuesOf<G>
+      : M extends ChoiceMember<infer C>
+        ? C
+        : M extends TextMember
+          ? string
+          : number;
 
 /** (n_a, n_a + n_x), as the mathematics writes it. */
 export function symbolicShape(member: TensorMember): string {
-  return `(${member.dims.map((dim) => dim.text).join(', ')})`;
+  return `(${member.axes.map((axis) => axis.text).join(', ')})`;
 }
 
 /** The axis of a tensor that counts examples, or −1. */
 export function batchAxis(member: TensorMember): number {
-  return member.dims.findIndex((dim) => dim.text === 'm');
+  return member.axes.findIndex(({ role }) => role === 'batch');
 }
 
-/** Does the tensor have a batch axis? Such tensors lie time-major in memory, the others as they are written. */
 export function hasBatchAxis(member: TensorMember): boolean {
-  return batchAxis(member) >= 0;
-}
-
-/** Is the tensor a matrix that activations are multiplied with? A bias is none. */
-export function isFactor({ dims }: TensorMember): boolean {
-  return dims.length === 2 && dims[1].text !== '1';
+  return member.axes.some(({ role }) => role === 'batch');
 }
 
 /** The axis of a tensor that counts time steps, or −1. */
 export function timeAxis(member: TensorMember): number {
-  return member.dims.findIndex((dim) => dim.text.startsWith('T_'));
+  return member.axes.findIndex(({ role }) => role === 'time');
 }
 
 /** The JSON pointer of a member (RFC 6901). */
 export function pointerTo(parent: string, name: string): string {
   const escaped = /[~/]/.test(name) ? name.replaceAll('~', '~0').replaceAll('/', '~1') : name;
   return `${parent}/${escaped}`;
+}
+
+/** A tensor of a signature, known by its pointer. */
+export interface FlatTensor {
+  readonly pointer: string;
+  /** The names on the way to it. */
+  readonly path: readonly string[];
+  readonly member: TensorMember;
+  /** Which other tensor it is, by itself or because a group around it is. */
+  readonly source: Source | undefined;
+}
+
+/** All tensors of a signature, in its order. */
+export function flatten(signature: GroupMember): readonly FlatTensor[] {
+  const tensors: FlatTensor[] = [];
+  const walk = ({ members }: GroupMember, path: readonly string[], around: Source | undefined): void => {
+    for (const [name, member] of Object.entries(members)) {
+      if (member.kind !== 'tensor' && member.kind !== 'group') continue;
+      const way = [...path, name];
+      const source = member.source ?? (around && { ...around, pointer: pointerTo(around.pointer, name) });
+      if (member.kind === 'group') walk(member, way, source);
+      else tensors.push({ pointer: way.reduce(pointerTo, ''), path: way, member, source });
+    }
+  };
+  walk(signature, [], signature.source);
+  return tensors;
+}
+
+/** What stands at a path, if all on the way is there. */
+export function valueAt(values: Values, path: readonly string[]): Value | undefined {
+  let value: Value | undefined = values;
+  for (const name of path) {
+    if (typeof value !== 'object') return undefined;
+    value = (value as Values)[name];
+  }
+  return value;
+}
+
+/** The tensor of a request or an answer that a signature has at this place, if it is there. */
+export function tensorAt(values: Values, { path }: Pick<FlatTensor, 'path'>): AnyTensor | undefined {
+  return valueAt(values, path) as AnyTensor | undefined;
+}
+
+/** The same values, but where a tensor is given for a path it stands there; other tensors are as they were. */
+export function withTensors(values: Values, tensors: Iterable<readonly [readonly string[], AnyTensor]>): Values {
+  const changed: Record<string, Value | undefined> = { ...values };
+  const own = new Map<string, Record<string, Value | undefined>>([['', changed]]);
+  for (const [path, tensor] of tensors) {
+    let holder = changed;
+    let pointer = '';
+    for (const name of path.slice(0, -1)) {
+      pointer = pointerTo(pointer, name);
+      const copy = own.get(pointer) ?? { ...(holder[name] as Values | undefined) };
+      own.set(pointer, copy);
+      holder[name] = copy;
+      holder = copy;
+    }
+    holder[path[path.length - 1]] = tensor;
+  }
+  return changed;
 }

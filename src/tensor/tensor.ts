@@ -1,6 +1,9 @@
-/** The type of all numbers of a request, and what arrays hold them. */
+/** The type of all real numbers of a request, and what arrays hold them. */
 export type Dtype = 'float64' | 'float32';
 export type Numbers = Float64Array | Float32Array;
+
+/** What arrays hold counts and choices: lengths, classes. */
+export type WholeNumbers = Int32Array;
 
 export const arrayOf = { float64: Float64Array, float32: Float32Array } as const satisfies Record<Dtype, unknown>;
 
@@ -12,13 +15,17 @@ export function dtypeOf(data: Numbers): Dtype {
  * A tensor. Element [i, j, …] is data[i · strides[0] + j · strides[1] + …]; `data` holds exactly the
  * tensor's elements, whatever their order.
  */
-export interface Tensor {
-  readonly shape: readonly number[];
+export interface Tensor<N extends Numbers | WholeNumbers = Numbers> {
+  readonly shape: Shape;
   readonly strides: readonly number[];
-  readonly data: Numbers;
+  readonly data: N;
 }
 
 export type Shape = readonly number[];
+
+export function isReal(tensor: Tensor<Numbers | WholeNumbers>): tensor is Tensor {
+  return !(tensor.data instanceof Int32Array);
+}
 
 export function elements(shape: Shape): number {
   return shape.reduce((product, n) => product * n, 1);
@@ -59,23 +66,64 @@ export function reverseAxes(out: Numbers, data: Numbers, shape: Shape, from = 0,
   }
 }
 
+/** Are these the strides of nested arrays as they are written? */
+function isRowMajor({ shape, strides }: Pick<Tensor, 'shape' | 'strides'>): boolean {
+  let stride = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] > 1 && strides[axis] !== stride) return false;
+    stride *= shape[axis];
+  }
+  return true;
+}
+
+/** Is the order of the axes in memory the reverse of that? */
+function isReversed({ shape, strides }: Pick<Tensor, 'shape' | 'strides'>): boolean {
+  let stride = 1;
+  for (let axis = 0; axis < shape.length; axis++) {
+    if (shape[axis] > 1 && strides[axis] !== stride) return false;
+    stride *= shape[axis];
+  }
+  return shape.length <= 3;
+}
+
+/** Copies a row-major tensor into another order of its axes, which the strides of `out` say. */
+export function reorder(out: Tensor, data: Numbers): void {
+  if (isRowMajor(out)) out.data.set(data);
+  else if (isReversed(out)) reverseAxes(out.data, data, out.shape);
+  else
+    forEachRun(out, 0, data.length, (p, end, at, stride) => {
+      for (; p < end; p++, at += stride) out.data[at] = data[p];
+    });
+}
+
 /**
  * Copies numbers `from` to `to` (not included) of a tensor, counted in row-major order: out[p − from] = tensor[i, j, k] for
  * p = (i · m + j) · T + k.
  */
-export function rowMajorRange(out: Numbers, { shape, strides, data }: Tensor, from: number, to: number): void {
-  if (strides.at(-1) === 1) {
-    out.set(data.subarray(from, to));
-    return;
-  }
-  // Time-major: the first axis is contiguous.
+export function rowMajorRange<N extends Numbers | WholeNumbers>(
+  out: N,
+  tensor: Tensor<N>,
+  from: number,
+  to: number,
+): void {
+  const { shape, data } = tensor;
   const row = elements(shape.slice(1));
-  if (from % row === 0 && to % row === 0) reverseAxes(out, data, shape.toReversed(), from / row, to / row);
-  else copyRuns(out, { shape, strides, data }, from, to);
+  if (isRowMajor(tensor)) out.set(data.subarray(from, to));
+  else if (from % row === 0 && to % row === 0 && isReversed(tensor)) {
+    reverseAxes(out as Numbers, data as Numbers, shape.toReversed(), from / row, to / row);
+  } else
+    forEachRun(tensor, from, to, (p, end, at, stride) => {
+      for (; p < end; p++, at += stride) out[p - from] = data[at];
+    });
 }
 
-/** The same for any range: run by run along the last axis. */
-function copyRuns(out: Numbers, { shape, strides, data }: Tensor, from: number, to: number): void {
+/** Calls `copy` for each run of a range along the last axis: row-major positions p to end − 1, which lie at `at` and `stride` apart. */
+function forEachRun(
+  { shape, strides }: Pick<Tensor, 'shape' | 'strides'>,
+  from: number,
+  to: number,
+  copy: (p: number, end: number, at: number, stride: number) => void,
+): void {
   const [stride, length] = [strides[strides.length - 1], shape[shape.length - 1]];
   for (let p = from; p < to; ) {
     let rest = p;
@@ -85,40 +133,47 @@ function copyRuns(out: Numbers, { shape, strides, data }: Tensor, from: number, 
       rest = Math.floor(rest / shape[axis]);
     }
     const end = Math.min(to, p - (p % length) + length);
-    for (; p < end; p++, at += stride) out[p - from] = data[at];
+    copy(p, end, at, stride);
+    p = end;
   }
 }
 
 /** The index [i, j, …] of the element at `position` in the data of a time-major or row-major tensor. */
-export function indexAt({ shape, strides }: Tensor, position: number): number[] {
+export function indexAt({ shape, strides }: Pick<Tensor, 'shape' | 'strides'>, position: number): number[] {
   return shape.map((n, axis) => Math.floor(position / strides[axis]) % n);
 }
 
-/** Examples from … to − 1 of a row-major (n, m) or (n, m, T) tensor, row-major, in memory of their own. */
-export function sliceExamples({ shape, data }: Tensor, from: number, to: number): Tensor {
-  const [n, m, T = 1] = shape;
-  const sliced = shape.with(1, to - from);
-  const out = new arrayOf[dtypeOf(data)](elements(sliced));
-  const length = (to - from) * T;
-  for (let i = 0; i < n; i++) {
-    const start = (i * m + from) * T;
+/** Examples from … to − 1, along the axis that counts them, of a row-major tensor: row-major, in memory of their own. */
+export function sliceExamples<N extends Numbers | WholeNumbers>(
+  { shape, data }: Tensor<N>,
+  axis: number,
+  from: number,
+  to: number,
+): Tensor<N> {
+  const sliced = shape.with(axis, to - from);
+  const [outer, inner] = [elements(shape.slice(0, axis)), elements(shape.slice(axis + 1))];
+  const out = new (data.constructor as new (length: number) => N)(elements(sliced));
+  const length = (to - from) * inner;
+  for (let i = 0; i < outer; i++) {
+    const start = (i * shape[axis] + from) * inner;
     out.set(data.subarray(start, start + length), i * length);
   }
   return { shape: sliced, strides: rowMajor(sliced), data: out };
 }
 
 /** The reverse: the examples of several row-major tensors, which agree in all else, as one. */
-export function joinExamples(parts: readonly Tensor[]): Tensor {
+export function joinExamples(parts: readonly Tensor[], axis: number): Tensor {
   const [{ shape, data }] = parts;
-  const m = parts.reduce((sum, part) => sum + part.shape[1], 0);
-  const [n, , T = 1] = shape;
-  const joined = shape.with(1, m);
+  const m = parts.reduce((sum, part) => sum + part.shape[axis], 0);
+  const joined = shape.with(axis, m);
+  const [outer, inner] = [elements(shape.slice(0, axis)), elements(shape.slice(axis + 1))];
   const out = new arrayOf[dtypeOf(data)](elements(joined));
   let example = 0;
   for (const part of parts) {
-    const length = part.shape[1] * T;
-    for (let i = 0; i < n; i++) out.set(part.data.subarray(i * length, (i + 1) * length), (i * m + example) * T);
-    example += part.shape[1];
+    const length = part.shape[axis] * inner;
+    for (let i = 0; i < outer; i++)
+      out.set(part.data.subarray(i * length, (i + 1) * length), (i * m + example) * inner);
+    example += part.shape[axis];
   }
   return { shape: joined, strides: rowMajor(joined), data: out };
 }

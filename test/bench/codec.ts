@@ -1,9 +1,10 @@
 import { loadJsonCodec } from '../../src/formats/json/codec.js';
 import { readJson } from '../../src/formats/json/reader.js';
 import { dtype as dtypeMember } from '../../src/operations/options.js';
-import { group, tensor } from '../../src/tensor/signature.js';
+import { group } from '../../src/tensor/signature.js';
 import { arrayOf, type Dtype, reverseAxes, type Tensor, timeMajor } from '../../src/tensor/tensor.js';
 import { writeJson } from '../ask.js';
+import { tensor } from '../symbols.js';
 import { flat, type Json, nested } from '../values.js';
 import { type Part, progress, report } from './part.js';
 import { dimsOf, fullNumbersFrom } from './requests.js';

@@ -1,10 +1,13 @@
+import { formatsWith } from '../../src/formats/formats.js';
 import { loadJsonCodec } from '../../src/formats/json/codec.js';
 import { readJson } from '../../src/formats/json/reader.js';
 import type { Tier } from '../../src/kernels/kernels.js';
 import type { Operation } from '../../src/operations/operation.js';
 import { firstNonFinite, refuseNonFinite } from '../../src/plan/non-finite.js';
-import { needOf, type Request, reserve } from '../../src/plan/workspace.js';
-import { bindDims } from '../../src/tensor/shapes.js';
+import { planOf } from '../../src/plan/plan.js';
+import type { Request } from '../../src/plan/request.js';
+import { reserve } from '../../src/plan/workspace.js';
+import { bindSymbols } from '../../src/tensor/shapes.js';
 import type { Values } from '../../src/tensor/signature.js';
 import type { Dtype, Tensor } from '../../src/tensor/tensor.js';
 import { type Variant, variantsOf } from './builds.js';
@@ -95,10 +98,11 @@ function ratio(one: Spread, other: Spread): number {
 }
 
 const codec = loadJsonCodec();
+const formats = formatsWith(codec);
 
 function requestOf(operation: Operation, size: string, dtype: Dtype): Request {
   const values = copyOf(readJson(requestBody(operation, size, dtype), operation.request, codec));
-  return { operation, values, dims: bindDims(operation.request, values), dtype };
+  return { operation, values, sizes: bindSymbols(operation.tensors.request, values), dtype, format: 'json' };
 }
 
 /** What was read is void with the next body. */
@@ -117,12 +121,12 @@ function subjectOf(
   size: string,
   weights: EngineSubject['weights'],
 ): EngineSubject {
-  const { operation, dims } = known;
+  const { operation, sizes } = known;
   const subject: EngineSubject = {
     operation,
     tier,
     weights,
-    flops: operation.flops(dims),
+    flops: operation.flops(sizes),
     checksum: Number.NaN,
     run() {
       const parameters = known.values.parameters as Values;
@@ -130,8 +134,8 @@ function subjectOf(
         weights === 'known' ? known : { ...known, values: { ...known.values, parameters: copyOf(parameters) } };
       let computed: ReturnType<typeof reserve>['computed'] = [];
       const ms = timed(() => {
-        const workspace = reserve(kernels, request, needOf(build, request));
-        operation.run(kernels, workspace.request, workspace.answer, workspace.scratch);
+        const workspace = reserve(kernels, request, planOf(build, request, formats));
+        operation.run(kernels, workspace.request, workspace.answer, workspace.scratch, workspace.forward);
         computed = workspace.computed;
       });
 

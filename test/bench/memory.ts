@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { formatsWith } from '../../src/formats/formats.js';
 import { loadJsonCodec } from '../../src/formats/json/codec.js';
 import { readJson } from '../../src/formats/json/reader.js';
 import type { Build, Tier } from '../../src/kernels/kernels.js';
 import type { Operation } from '../../src/operations/operation.js';
-import { needOf, type Request } from '../../src/plan/workspace.js';
-import { bindDims, tensorsIn } from '../../src/tensor/shapes.js';
+import { planOf } from '../../src/plan/plan.js';
+import type { Request } from '../../src/plan/request.js';
+import { bindSymbols, tensorsIn } from '../../src/tensor/shapes.js';
 import { arrayOf, type Dtype, elements } from '../../src/tensor/tensor.js';
 import { startService } from '../service/process.js';
 import { builds } from './builds.js';
@@ -87,12 +89,19 @@ async function measure(operation: Operation, size: string, dtype: Dtype, effort:
 /** What is known before anything is computed. */
 function plan(build: Build, operation: Operation, body: Body, dtype: Dtype) {
   const values = readJson(body, operation.request, codec);
-  const request: Request = { operation, values, dims: bindDims(operation.request, values), dtype };
-  const { numbers, text, bytes, wanted } = needOf(build, request);
+  const request: Request = {
+    operation,
+    values,
+    sizes: bindSymbols(operation.tensors.request, values),
+    dtype,
+    format: 'json',
+  };
+  const { numbers, outputBytes, bytes, planned } = planOf(build, request, formatsWith(codec));
+  const text = outputBytes.caller;
   const size = arrayOf[dtype].BYTES_PER_ELEMENT;
   let stored = 0;
-  for (const { tensor } of tensorsIn(operation.request, values)) stored += tensor.data.length;
-  for (const { role, shape } of wanted.values()) if (role !== 'scratch') stored += elements(shape);
+  for (const { tensor } of tensorsIn(operation.tensors.request, values)) stored += tensor.data.length;
+  for (const { part, shape } of planned) if (part !== 'scratch') stored += elements(shape);
   return {
     planned_kernels_bytes: numbers * size,
     planned_request_bytes: bytes - text - numbers * size,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Operation } from '../../src/operations/operation.js';
-import type { Dims } from '../../src/tensor/shapes.js';
+import type { Sizes } from '../../src/tensor/shapes.js';
 import type { GroupMember } from '../../src/tensor/signature.js';
 import type { Dtype, Numbers } from '../../src/tensor/tensor.js';
 import { numbersFrom, operationCalled, tensorsFor } from '../values.js';
@@ -20,7 +20,7 @@ const grid: Readonly<Record<string, readonly number[]>> = JSON.parse(
 /** From the smallest one up. */
 export const sizes: readonly string[] = Object.keys(grid);
 
-export function dimsOf(size: string): Dims {
+export function dimsOf(size: string): Sizes {
   const [n_x, n_a, m, T_x] = grid[size];
   return { n_x, n_a, n_y: Math.max(2, n_x >> 1), m, T_x, T_da: T_x };
 }

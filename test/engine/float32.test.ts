@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { machineryWith } from '../../src/compute/worker/request.js';
+import { formatsWith } from '../../src/formats/formats.js';
 import { operations } from '../../src/operations/operations.js';
-import { askJson, askText, askWith, codec } from '../ask.js';
+import { askJson, askText, askWith, formats } from '../ask.js';
 import { anyBuild, builds } from '../kernels/builds.js';
 import { expectAllClose, type Json, type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../values.js';
 
@@ -84,7 +86,10 @@ describe.each(ids)('%s in float32, on any build,', (id) => {
     const name = Object.keys(request).find((one) => Array.isArray(request[one])) as string;
     let row = request[name] as Json[];
     while (Array.isArray(row[0])) row = row[0];
-    for (const machinery of [{ kernels: builds[0], codec }, { kernels: builds[0] }]) {
+    for (const machinery of [
+      machineryWith({ kernels: builds[0], formats }),
+      machineryWith({ kernels: builds[0], formats: formatsWith() }),
+    ]) {
       for (const tooLarge of [1e39, -1e39, 3.40282356779734e38]) {
         row[0] = tooLarge;
         const outcome = askWith(machinery, id, { ...request, dtype });
@@ -95,10 +100,10 @@ describe.each(ids)('%s in float32, on any build,', (id) => {
       }
     }
     row[0] = 3.4028235677973366e38; // just below the middle between the largest one and 2^128
-    const outcome = askWith({ kernels: builds[0], codec }, id, { ...request, dtype });
+    const outcome = askWith(machineryWith({ kernels: builds[0], formats }), id, { ...request, dtype });
     expect(outcome.ok || outcome.code === 'non-finite-result').toBe(true);
     row[0] = 1e39;
-    expect(askWith({ kernels: builds[0], codec }, id, request).ok).toBe(true);
+    expect(askWith(machineryWith({ kernels: builds[0], formats }), id, request).ok).toBe(true);
   });
 });
 
@@ -107,7 +112,7 @@ describe.each(builds)('a result beyond the range of float32 on $tier', (kernels)
     const one = (value: number) => [[value]];
     const parameters = { Wax: one(0), Waa: one(0), ba: one(0) };
     const body = { x: [[[1e20]]], a0: one(0), parameters, da: [[[1e20]]] };
-    const outcome = askWith({ kernels, codec }, 'rnnBackward', { ...body, dtype });
+    const outcome = askWith(machineryWith({ kernels, formats }), 'rnnBackward', { ...body, dtype });
     expect(outcome).toMatchObject({
       ok: false,
       code: 'non-finite-result',

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BinaryError, binaryLength, binarySegments, readBinary, writeBinary } from '../../src/formats/safetensors.js';
+import { longestOf } from '../../src/formats/format.js';
+import { readContents, readGroup, SafetensorsError, safetensors } from '../../src/formats/safetensors.js';
 import { tensorsIn } from '../../src/tensor/shapes.js';
-import { type GroupMember, group, optional, tensor, type Values } from '../../src/tensor/signature.js';
+import { flatten, group, optional, type Values } from '../../src/tensor/signature.js';
 import {
   arrayOf,
   type Dtype,
@@ -13,6 +14,7 @@ import {
   timeMajor,
 } from '../../src/tensor/tensor.js';
 import { anyDtype } from '../kernels/builds.js';
+import { tensor } from '../symbols.js';
 import { numbersFrom } from '../values.js';
 
 const signature = group('Kept', 'tensors of every kind', {
@@ -52,14 +54,16 @@ function valuesOf({ dtype, dims: { n, m, T, k }, extras, pair, seed }: Kept): Va
   };
 }
 
-const bytesOf = (values: Values, dtype: Dtype) => writeBinary(binarySegments(signature, values, dtype));
+const slicesOf = (values: Values) => safetensors.slicesOf(signature, values);
+const bytesOf = (values: Values) => safetensors.write(slicesOf(values));
+const read = (bytes: Uint8Array<ArrayBuffer>, dtype: Dtype) => readGroup(bytes, readContents(bytes), signature, dtype);
 
 describe('tensors as bytes', () => {
   it('come back with every bit, their shapes and their type', () => {
     fc.assert(
       fc.property(kept, (any) => {
         const values = valuesOf(any);
-        expect(readBinary(bytesOf(values, any.dtype), signature)).toEqual(values);
+        expect(read(bytesOf(values), any.dtype)).toEqual(values);
       }),
     );
   });
@@ -74,7 +78,7 @@ describe('tensors as bytes', () => {
       seed: 1,
     });
     (values.a as Tensor).data.set(numbers);
-    const { data } = readBinary(bytesOf(values, 'float64'), signature).a as Tensor;
+    const { data } = read(bytesOf(values), 'float64').a as Tensor;
     expect([...data]).toEqual(numbers);
     expect(Object.is(data[0], -0)).toBe(true);
   });
@@ -86,7 +90,7 @@ describe('tensors as bytes', () => {
         const { shape, data } = values.a as Tensor;
         const turned = { shape, strides: timeMajor(shape), data: new arrayOf[any.dtype](data.length) };
         reverseAxes(turned.data, data, shape);
-        expect(bytesOf({ ...values, a: turned }, any.dtype)).toEqual(bytesOf(values, any.dtype));
+        expect(bytesOf({ ...values, a: turned })).toEqual(bytesOf(values));
       }),
     );
   });
@@ -96,10 +100,10 @@ describe('tensors as bytes', () => {
       fc.property(kept, (any) => {
         const values = valuesOf(any);
         const planned = structuredClone(values);
-        for (const { tensor: one } of tensorsIn(signature, planned)) Object.assign(one, { data: one.data.slice(0, 0) });
-        const length = binaryLength(binarySegments(signature, planned, any.dtype));
-        expect(bytesOf(values, any.dtype)).toHaveLength(length);
-        expect(length % 8).toBe(0);
+        for (const { tensor: one } of tensorsIn(flatten(signature), planned))
+          Object.assign(one, { data: one.data.slice(0, 0) });
+        const length = longestOf(safetensors, slicesOf(planned));
+        expect(bytesOf(values)).toHaveLength(length);
       }),
     );
   });
@@ -107,41 +111,51 @@ describe('tensors as bytes', () => {
   it('are the same in pieces, wherever they are cut between segments', () => {
     fc.assert(
       fc.property(kept, fc.nat(), (any, cut) => {
-        const segments = binarySegments(signature, valuesOf(any), any.dtype);
-        const at = cut % (segments.length + 1);
-        const pieces = [segments.slice(0, at), segments.slice(at)].map(writeBinary);
-        expect(Buffer.concat(pieces)).toEqual(Buffer.from(writeBinary(segments)));
+        const slices = slicesOf(valuesOf(any));
+        const at = cut % (slices.length + 1);
+        const pieces = [slices.slice(0, at), slices.slice(at)].map(safetensors.write);
+        expect(Buffer.concat(pieces)).toEqual(Buffer.from(safetensors.write(slices)));
       }),
     );
   });
 
   it('are read from any address', () => {
     const values = valuesOf({ dtype: 'float64', dims: { n: 2, m: 3, T: 2, k: 1 }, extras: true, pair: true, seed: 1 });
-    const bytes = bytesOf(values, 'float64');
+    const bytes = bytesOf(values);
     const moved = new Uint8Array(bytes.length + 3);
     moved.set(bytes, 3);
-    expect(readBinary(moved.subarray(3), signature)).toEqual(values);
+    expect(read(moved.subarray(3), 'float64')).toEqual(values);
   });
 });
 
+/** A file whose header is this text, padded as we do it. */
+function fileOf(header: string, data: Uint8Array): Uint8Array<ArrayBuffer> {
+  const length = Math.ceil(Buffer.byteLength(header) / 8) * 8;
+  const file = Buffer.alloc(8 + length + data.length, ' ');
+  file.writeBigUInt64LE(BigInt(length));
+  file.write(header, 8);
+  file.set(data, 8 + length);
+  return Uint8Array.from(file);
+}
+
 describe('bytes that are something else', () => {
-  /** Nothing but tensors that fit the signature, or a BinaryError. */
-  const expectNoCrash = (bytes: Uint8Array<ArrayBuffer>, of: GroupMember = signature) => {
+  /** Nothing but tensors that fit the signature, or a SafetensorsError. */
+  const expectNoCrash = (bytes: Uint8Array<ArrayBuffer>, dtype: Dtype = 'float64') => {
     try {
-      for (const { tensor: one, member } of tensorsIn(of, readBinary(bytes, of))) {
-        expect(one.shape).toHaveLength(member.dims.length);
+      for (const { tensor: one, member } of tensorsIn(flatten(signature), read(bytes, dtype))) {
+        expect(one.shape).toHaveLength(member.axes.length);
         expect(one.data).toHaveLength(elements(one.shape));
       }
     } catch (error) {
-      expect(error).toBeInstanceOf(BinaryError);
+      expect(error).toBeInstanceOf(SafetensorsError);
     }
   };
 
   it('are refused, cut off anywhere', () => {
     fc.assert(
       fc.property(kept, fc.nat(), (any, cut) => {
-        const bytes = bytesOf(valuesOf(any), any.dtype);
-        expect(() => readBinary(bytes.slice(0, cut % bytes.length), signature)).toThrow(BinaryError);
+        const bytes = bytesOf(valuesOf(any));
+        expect(() => read(bytes.slice(0, cut % bytes.length), any.dtype)).toThrow(SafetensorsError);
       }),
     );
   });
@@ -150,60 +164,80 @@ describe('bytes that are something else', () => {
     const changes = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { minLength: 1, maxLength: 8 });
     fc.assert(
       fc.property(kept, changes, fc.boolean(), (any, list, inHeader) => {
-        const bytes = bytesOf(valuesOf(any), any.dtype);
-        for (const [at, value] of list) bytes[at % (inHeader ? 200 : bytes.length)] = value;
-        expectNoCrash(bytes);
+        const bytes = bytesOf(valuesOf(any));
+        for (const [at, value] of list) bytes[at % (inHeader ? 400 : bytes.length)] = value;
+        expectNoCrash(bytes, any.dtype);
       }),
       { numRuns: 2000 },
     );
   });
 
   it('never crash the reader, whatever the header says', () => {
-    const shape = fc.oneof(fc.array(fc.oneof(size, fc.integer(), fc.double()), { maxLength: 4 }), fc.jsonValue());
-    const pointer = fc.constantFrom('/a', '/a0', '/c0', '/weights/W', '/weights/V', '/weights/v', '/x', '');
-    const header = fc.record({
-      group: fc.constantFrom('Kept', 'Other', 3),
-      dtype: fc.constantFrom('float64', 'float32', 'toString', null),
-      order: fc.constantFrom('little', 'big', 0),
-      tensors: fc.oneof(fc.jsonValue(), fc.array(fc.oneof(fc.jsonValue(), fc.tuple(pointer, shape)))),
-    });
+    const name = fc.constantFrom(
+      'a',
+      'a0',
+      'c0',
+      'weights.W',
+      'weights.V',
+      'weights.v',
+      'x',
+      '',
+      '__proto__',
+      '__metadata__',
+    );
+    const offset = fc.oneof(fc.nat(400), fc.integer(), fc.double());
+    const entry = fc.oneof(
+      fc.jsonValue(),
+      fc.record({
+        dtype: fc.constantFrom<unknown>('F64', 'F32', 'I32', 'BF16', 'toString', null),
+        shape: fc.oneof(fc.array(fc.oneof(size, fc.integer(), fc.double()), { maxLength: 4 }), fc.jsonValue()),
+        data_offsets: fc.oneof(fc.tuple(offset, offset), fc.jsonValue()),
+      }),
+    );
+    const header = fc.oneof(fc.jsonValue(), fc.dictionary(name, entry));
     fc.assert(
       fc.property(header, fc.nat(500), (said, more) => {
-        const text = JSON.stringify(said);
-        const length = Math.ceil((26 + text.length) / 8) * 8;
-        const head = Buffer.from(
-          `unroll-tensors/1 ${String(length).padStart(8, '0')} ${text}`.padEnd(length),
-          'latin1',
-        );
-        expectNoCrash(Uint8Array.from(Buffer.concat([head, Buffer.alloc(more)])));
+        expectNoCrash(fileOf(JSON.stringify(said), new Uint8Array(more)));
       }),
       { numRuns: 2000 },
     );
   });
 
-  const bytes = (change: (text: string) => string) => {
-    const any: Kept = { dtype: 'float64', dims: { n: 2, m: 3, T: 2, k: 1 }, extras: true, pair: true, seed: 1 };
-    const text = Buffer.from(bytesOf(valuesOf(any), 'float64')).toString('latin1');
-    return Uint8Array.from(Buffer.from(change(text), 'latin1'));
+  const whole: Kept = { dtype: 'float64', dims: { n: 2, m: 3, T: 2, k: 1 }, extras: true, pair: true, seed: 1 };
+  /** The file with another header. */
+  const changed = (change: (header: string) => string) => {
+    const bytes = bytesOf(valuesOf(whole));
+    const start = 8 + Buffer.from(bytes).readUInt32LE();
+    return fileOf(change(Buffer.from(bytes.subarray(8, start)).toString()), bytes.subarray(start));
   };
-  it.each<[string, (text: string) => string]>([
-    ['they are of another format', (text) => text.replace('/1', '/2')],
-    ['they are of another format', () => ''],
-    ['they break off', (text) => text.slice(0, 100)],
-    ['they do not say what they are', (text) => text.replace('{', '[')],
-    ['they do not say what they are', (text) => text.replace('float64', 'float16')],
-    ['they do not say what they are', (text) => text.replace('["/a",[2,3,2]]', '12345678901234')],
-    ['they are Kepz, but must be Kept', (text) => text.replace('Kept', 'Kepz')],
-    ['their byte order is middle, but must be little', (text) => text.replace('little', 'middle')],
-    ['/a0 is missing', (text) => text.replace('"/a0"', '"/aa"')],
-    ['/a0 has no shape', (text) => text.replace('"/a0",[2,3]', '"/a0",[2,0]')],
-    ['/a has no shape', (text) => text.replace('[2,3,2]', '[2,3.2]')],
-    ['V or v is missing', (text) => text.replace('/weights/v', '/weights/y')],
-    ['they hold a tensor too many', (text) => text.replace(/\/weights\/[Vv]/g, '/weights/y')],
-    ['they break off in /weights/v', (text) => text.slice(0, -8)],
-    ['they do not end with their last tensor', (text) => `${text}12345678`],
-    ['they break off in /a', (text) => text.replace('[2,3,2]', '[9,9,9]')],
-  ])('are refused with the reason: %s', (reason, change) => {
-    expect(() => readBinary(bytes(change), signature)).toThrow(reason);
+  const { weights, ...others } = valuesOf(whole);
+  const withoutOne = bytesOf({ ...others, weights: { ...(weights as Values), v: undefined } });
+
+  it.each<[string, () => Uint8Array<ArrayBuffer>]>([
+    ['they break off', () => new Uint8Array(7)],
+    ['they break off', () => new Uint8Array(8).fill(255)],
+    ['they break off', () => bytesOf(valuesOf(whole)).slice(0, 100)],
+    ['their header is not JSON', () => changed((text) => text.replace('{', '['))],
+    ['their header is no object', () => changed(() => '[]')],
+    ['a has no type', () => changed((text) => text.replace('F64', 'F16'))],
+    [
+      'a0 is F32, but must be F64',
+      () => changed((text) => text.replace('"a0":{"dtype":"F64","shape":[2,3]', '"a0":{"dtype":"F32","shape":[4,3]')),
+    ],
+    ['a0 is missing', () => changed((text) => text.replace('"a0"', '"b0"'))],
+    ['a0 has no shape', () => changed((text) => text.replace('[2,3]', '[2,0]'))],
+    ['a has no shape', () => changed((text) => text.replace('[2,3,2]', '[2,3.2]'))],
+    ['a has 2 dimensions', () => changed((text) => text.replace('[2,3,2]', '[6,2]'))],
+    ['a is not as long as its shape says', () => changed((text) => text.replace('[2,3,2]', '[2,3,3]'))],
+    [
+      'a0 does not begin where the tensor before it ends',
+      () => changed((text) => text.replace('[96,144]', '[88,136]')),
+    ],
+    ['V or v is missing', () => withoutOne],
+    ['they hold a tensor too many', () => changed((text) => text.replace(/weights\.[Vv]/g, (name) => `${name}2`))],
+    ['they break off in weights.v', () => bytesOf(valuesOf(whole)).slice(0, -8)],
+    ['they do not end with their last tensor', () => Uint8Array.from([...bytesOf(valuesOf(whole)), 1, 2, 3, 4])],
+  ])('are refused with the reason: %s', (reason, make) => {
+    expect(() => read(make(), 'float64')).toThrow(reason);
   });
 });

@@ -1,11 +1,12 @@
 import { inspect } from 'node:util';
-import { Parameters } from '../../src/compute/worker/known-weights.js';
+import { KnownWeights } from '../../src/compute/worker/known-weights.js';
 import { type JsonCodec, loadJsonCodec } from '../../src/formats/json/codec.js';
 import { readJson } from '../../src/formats/json/reader.js';
 import { reference } from '../../src/kernels/reference.js';
 import { Refusal } from '../../src/tensor/refusal.js';
-import { choice, group, integer, optional, tensor, type Values } from '../../src/tensor/signature.js';
+import { choice, group, integer, optional, type Values } from '../../src/tensor/signature.js';
 import type { Dtype } from '../../src/tensor/tensor.js';
+import { tensor } from '../symbols.js';
 
 export const DTYPES: readonly Dtype[] = ['float64', 'float32'];
 
@@ -27,7 +28,7 @@ export const signatures = { float64: signatureOf('float64'), float32: signatureO
 /** What a reader makes of a body: values, or a refusal. Any other exception is a fault of the reader. */
 export type Read = { readonly values: Values } | { readonly code: string; readonly faults: readonly object[] };
 
-function readBy(bytes: Uint8Array, dtype: Dtype, codec?: JsonCodec, known?: Parameters): Read {
+function readBy(bytes: Uint8Array, dtype: Dtype, codec?: JsonCodec, known?: KnownWeights): Read {
   const look = known?.look();
   try {
     const values = readJson(bytes, signatures[dtype], codec, look);
@@ -41,7 +42,7 @@ function readBy(bytes: Uint8Array, dtype: Dtype, codec?: JsonCodec, known?: Para
 
 const codec = loadJsonCodec();
 /** Remembers the weights of all bodies that it has read. */
-const memory = new Parameters(2 ** 20, reference);
+const memory = new KnownWeights(2 ** 20, reference);
 
 /**
  * Reads a body on all roads: the plain one, the fast one, and the fast one that remembers weights, twice.

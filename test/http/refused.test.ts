@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Parameters } from '../../src/compute/worker/known-weights.js';
+import { KnownWeights } from '../../src/compute/worker/known-weights.js';
+import { machineryWith } from '../../src/compute/worker/request.js';
 import { reference } from '../../src/kernels/reference.js';
-import { askWith, codec, textOf } from '../ask.js';
+import { askWith, formats, textOf } from '../ask.js';
 import { fastBuilds } from '../kernels/builds.js';
 import { type Json, type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../values.js';
 import { scrape } from './scrape.js';
@@ -80,37 +81,37 @@ describe('a refused request', () => {
   const served = [1, 2, 3, 4, 5].map((seed) => JSON.stringify(request(seed)));
   const machineryOf = () => {
     const kernels = fastBuilds[0];
-    return { kernels, codec, parameters: new Parameters(200_000, kernels) };
+    return { ...machineryWith({ kernels, formats }), weights: new KnownWeights(200_000, kernels) };
   };
 
   it.each(Object.entries(kinds))('with %s leaves nothing behind in a worker', (_, kind) => {
     const machinery = machineryOf();
     const ask = (body: string) => askWith(machinery, 'lstmForward', body, WORK_LIMIT);
     const answers = served.map((body) => textOf(ask(body)));
-    expect(machinery.parameters.hitRate).toBe(0);
+    expect(machinery.weights.hitRate).toBe(0);
     for (let seed = 1000; seed < 1040; seed++) expect(ask(kind(seed)).ok).toBe(false);
-    expect(machinery.parameters.hitRate).toBe(0);
+    expect(machinery.weights.hitRate).toBe(0);
     expect(served.map((body) => textOf(ask(body)))).toEqual(answers);
-    expect(machinery.parameters.hitRate).toBe(1 / 2);
+    expect(machinery.weights.hitRate).toBe(1 / 2);
     // And what is new can still be kept.
     for (const _ of [1, 2]) textOf(ask(JSON.stringify(request(6))));
-    expect(machinery.parameters.hitRate).toBe(6 / 12);
+    expect(machinery.weights.hitRate).toBe(6 / 12);
   });
 
   it('that has weights which are known does not make them the ones that were used last', () => {
     const texts = served.map((body) => JSON.stringify(JSON.parse(body).parameters));
     const tensors = Object.values(JSON.parse(texts[0]) as Record<string, number[][]>);
     const bytes = 1024 + texts[0].length + tensors.reduce((sum, rows) => sum + 1024 + 8 * rows.flat().length, 0);
-    const parameters = new Parameters(5.5 * bytes, reference); // has room for five, not for six
+    const parameters = new KnownWeights(5.5 * bytes, reference); // has room for five, not for six
     let asked = 0;
     const isKnown = (body: string) => {
       const before = parameters.hitRate * asked;
-      textOf(askWith({ kernels: reference, codec, parameters }, 'lstmForward', body));
+      textOf(askWith(machineryWith({ kernels: reference, formats, weights: parameters }), 'lstmForward', body));
       return Math.round(parameters.hitRate * ++asked - before) === 1;
     };
     for (const body of served) expect(isKnown(body)).toBe(false);
     const outcome = askWith(
-      { kernels: reference, codec, parameters },
+      machineryWith({ kernels: reference, formats, weights: parameters }),
       'lstmForward',
       `${served[0].slice(0, -1)},"z":1}`,
     );
@@ -121,22 +122,14 @@ describe('a refused request', () => {
   });
 
   it('does not add to the plans that a worker knows', () => {
-    const machinery = { ...machineryOf(), kernels: { ...fastBuilds[0] } }; // nobody else's plans
     const shapes = JSON.stringify(request(1));
+    const { float64, ...build } = fastBuilds[0];
     let plans = 0;
-    const counting = {
-      ...machinery,
-      kernels: {
-        ...machinery.kernels,
-        float64: {
-          ...machinery.kernels.float64,
-          elementsFor: (length: number) => {
-            plans++;
-            return machinery.kernels.float64.elementsFor(length);
-          },
-        },
-      },
+    const elementsFor = (length: number) => {
+      plans++;
+      return float64.elementsFor(length);
     };
+    const counting = machineryWith({ kernels: { ...build, float64: { ...float64, elementsFor } }, formats });
     textOf(askWith(counting, 'lstmForward', shapes));
     const first = plans;
     expect(first).toBeGreaterThan(0);

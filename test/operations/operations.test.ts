@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { readBinary } from '../../src/formats/safetensors.js';
+import { machineryWith } from '../../src/compute/worker/request.js';
+import { formatsWith } from '../../src/formats/formats.js';
+import { readContents, readGroup } from '../../src/formats/safetensors.js';
 import type { Build } from '../../src/kernels/kernels.js';
 import type { Operation } from '../../src/operations/operation.js';
 import { operations } from '../../src/operations/operations.js';
@@ -19,10 +21,10 @@ import {
   type Json,
   type JsonObject,
   largestIn,
-  lettersOf,
   numbersFrom,
   operationCalled,
   shapeOf,
+  symbolsOf,
   tensorsFor,
 } from '../values.js';
 
@@ -77,7 +79,9 @@ describe.each(byId)('%s, on any build, in any type,', (id, operation) => {
     fc.assert(
       fc.property(any, ({ kernels, dtype, of: { dims, choices, seed } }) => {
         const request = { ...tensorsFor(operation.request, dims, numbersFrom(seed), choices), dtype };
-        expect(textOf(askWith({ kernels }, id, request))).toBe(askTextOn(id, request, kernels));
+        expect(textOf(askWith(machineryWith({ kernels, formats: formatsWith() }), id, request))).toBe(
+          askTextOn(id, request, kernels),
+        );
       }),
       { numRuns: 30 },
     );
@@ -120,10 +124,10 @@ describe('10,000 small requests, each on a build that is drawn at random,', () =
 
 describe.each(byId)('%s', (id, operation) => {
   it('takes null for what may be absent, and for nothing else', () => {
-    const letters = Object.fromEntries([...lettersOf(operation.request)].map((letter) => [letter, 2]));
+    const symbols = Object.fromEntries([...symbolsOf(operation.request)].map((symbol) => [symbol, 2]));
     const ways = Math.max(1, operation.request.either.length - 1);
     for (let way = 0; way < ways; way++) {
-      const request = tensorsFor(operation.request, letters, numbersFrom(1), { prediction: false, way, extras: false });
+      const request = tensorsFor(operation.request, symbols, numbersFrom(1), { prediction: false, way, extras: false });
       const filled = withNulls(operation.request, request);
       expect(Object.values(filled)).toContain(null);
       expect(askTextOn(id, filled)).toBe(askTextOn(id, request));
@@ -136,8 +140,8 @@ describe.each(byId)('%s', (id, operation) => {
   });
 
   it('refuses every request that lacks one of its members or has one too many', () => {
-    const letters = Object.fromEntries([...lettersOf(operation.request)].map((letter) => [letter, 2]));
-    const dims = { ...letters, n_a: 3, T_x: 3 };
+    const symbols = Object.fromEntries([...symbolsOf(operation.request)].map((symbol) => [symbol, 2]));
+    const dims = { ...symbols, n_a: 3, T_x: 3 };
     const request = tensorsFor(operation.request, dims, numbersFrom(1), { prediction: true, way: 1, extras: false });
     for (const name of Object.keys(request)) {
       const { [name]: _, ...less } = request;
@@ -286,9 +290,10 @@ describe.each(['rnn', 'lstm'])('%s over a sequence, on any build, in any type,',
     const choices = { prediction: false, way: 0, extras: true };
     const request = tensorsFor(sequence('Forward').request, dims, () => bits[i++ % bits.length], choices);
     const outcome = ask(`${net}Forward`, jsonText({ ...request, caches: 'stored' }));
-    if (!outcome.ok || !outcome.stored) throw new Error('nothing is stored');
+    if (!outcome.ok || !outcome.deposit) throw new Error('nothing is stored');
     const group = sequence('Forward').answer.members.caches as GroupMember;
-    const caches = readBinary(Uint8Array.from(Buffer.concat(outcome.stored)), group);
+    const bytes = Uint8Array.from(Buffer.concat(outcome.deposit));
+    const caches = readGroup(bytes, readContents(bytes), group, 'float64');
     const inline = askTextOn(`${net}Forward`, jsonText({ ...request, caches: 'inline' }));
     expect(inline).toContain(`"caches":${Buffer.from(writeJson(group, caches))}`);
   });

@@ -1,23 +1,26 @@
 import { describe, expect, it } from 'vitest';
-import { answer, type Large } from '../../src/compute/worker/request.js';
+import type { SplitRequest } from '../../src/compute/messages.js';
+import { answer, machineryWith } from '../../src/compute/worker/request.js';
 import { readJson } from '../../src/formats/json/reader.js';
-import { segmentsOf, writeSegments } from '../../src/formats/json/writer.js';
-import { readBinary } from '../../src/formats/safetensors.js';
+import { readContents, readGroup } from '../../src/formats/safetensors.js';
+import { blockBounds, CUTTING } from '../../src/plan/blocks.js';
 import { firstNonFinite } from '../../src/plan/non-finite.js';
-import { blockBounds, type Cut } from '../../src/plan/pieces.js';
-import { answerOf, needOf, type Request, reserve } from '../../src/plan/workspace.js';
+import { cutsIn, type Piece } from '../../src/plan/pieces.js';
+import { outputsOf, planOf } from '../../src/plan/plan.js';
+import type { Request } from '../../src/plan/request.js';
+import { reserve } from '../../src/plan/workspace.js';
 import type { Fault } from '../../src/tensor/refusal.js';
-import { bindDims, type Dims } from '../../src/tensor/shapes.js';
+import { bindSymbols, type Sizes } from '../../src/tensor/shapes.js';
 import type { GroupMember } from '../../src/tensor/signature.js';
 import { type Dtype, elements } from '../../src/tensor/tensor.js';
-import { askWith, codec, writeJson } from '../ask.js';
+import { askWith, codec, formats, writeJson } from '../ask.js';
 import { builds, fastBuilds } from '../kernels/builds.js';
 import { flat, type Json, type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../values.js';
 
-const machinery = { kernels: fastBuilds.at(-1) ?? builds[0], codec };
+const machinery = machineryWith({ kernels: fastBuilds.at(-1) ?? builds[0], formats });
 
 /** For each operation letters of a request that is just large, and whose batch is no multiple of anything. */
-const large: Record<string, Dims> = {
+const large: Record<string, Sizes> = {
   rnnCellForward: { n_x: 90, n_a: 160, n_y: 5, m: 1281 },
   rnnCellBackward: { n_x: 90, n_a: 160, n_y: 5, m: 437 },
   rnnForward: { n_x: 90, n_a: 160, n_y: 5, m: 41, T_x: 32 },
@@ -39,7 +42,8 @@ function requestFor(id: string, way = 1, seed = 1): JsonObject {
 function read(id: string, body: object): Request {
   const operation = operationCalled(id);
   const values = readJson(Buffer.from(JSON.stringify(body)), operation.request, codec);
-  return { operation, values, dims: bindDims(operation.request, values), dtype: values.dtype as Dtype };
+  const sizes = bindSymbols(operation.tensors.request, values);
+  return { operation, values, sizes, dtype: values.dtype as Dtype, format: 'json' };
 }
 
 /** The same without blocks and pieces. */
@@ -47,13 +51,13 @@ function unsplit(id: string, body: object): { text: string } | { fault: Fault } 
   const request = read(id, body);
   const { operation, dtype } = request;
   const kernels = machinery.kernels[dtype];
-  const workspace = reserve(kernels, request, needOf(machinery.kernels, request));
-  const { request: values, answer, scratch, computed, tensors } = workspace;
-  operation.run(kernels, values, answer, scratch);
+  const plan = planOf(machinery.kernels, request, formats);
+  const { request: values, answer, scratch, forward, computed, tensors } = reserve(kernels, request, plan);
+  operation.run(kernels, values, answer, scratch, forward);
   const found = firstNonFinite(computed, operation.time);
   if (found) return { fault: found.fault };
-  const segments = segmentsOf(operation.answer, answerOf(request, tensors));
-  return { text: Buffer.from(writeSegments(segments, codec)).toString() };
+  const [{ slices }] = outputsOf(request, plan, tensors, formats);
+  return { text: Buffer.from(formats.json.write(slices)).toString() };
 }
 
 function inParts(id: string, body: object): { text: string } | { fault: Fault } {
@@ -61,24 +65,25 @@ function inParts(id: string, body: object): { text: string } | { fault: Fault } 
   return outcome.ok ? { text: Buffer.concat(outcome.body).toString() } : { fault: outcome.faults[0] };
 }
 
-function partsOf(id: string, body: object): Large {
+function partsOf(id: string, body: object): SplitRequest {
   const bytes = new TextEncoder().encode(JSON.stringify(body));
   const result = answer(machinery, {
     operation: id,
+    format: 'json',
     body: bytes,
     slot: 0,
     workLimit: Infinity,
     flopsLimit: Infinity,
     handedOver: 0,
-    storage: { cache_id: 'id', cache_expires_at: 'then', limit: Infinity },
+    storage: { id: 'id', expiresAt: 'then', limit: Infinity },
   });
   if (!('blocks' in result)) throw new Error(`${id} is not large`);
   return result;
 }
 
 describe('blocks', () => {
-  const boundsOf = (dims: Dims) => {
-    return blockBounds({ operation: operationCalled('lstmForward'), values: {}, dims, dtype: 'float64' });
+  const boundsOf = (dims: Sizes) => {
+    return blockBounds({ operation: operationCalled('lstmForward'), sizes: dims }, CUTTING);
   };
   const wide = { n_x: 64, n_a: 512, T_x: 64 };
 
@@ -112,19 +117,19 @@ describe('pieces', () => {
     expect(pieces.length).toBeGreaterThan(2);
     expect(pieces.length).toBeLessThanOrEqual(17);
     const rows = new Map<string, number>();
-    for (const item of pieces.flat()) {
-      if (typeof item === 'string' || 'tensor' in item) continue;
-      const { wanted, from, to }: Cut = item;
-      expect(from, wanted.pointer).toBe((rows.get(wanted.name) ?? 0) % wanted.shape[0]);
-      rows.set(wanted.name, to);
+    for (const { planned, from, to } of cutsIn(pieces)) {
+      const { pointer, shape } = planned;
+      expect(from, pointer).toBe((rows.get(pointer) ?? 0) % shape[0]);
+      rows.set(pointer, to);
     }
-    for (const name of ['a', 'c', 'ft', 'it', 'cct', 'ot']) expect(rows.get(name)).toBe(large.lstmForward.n_a);
+    const gates = ['ft', 'it', 'cct', 'ot'].map((gate) => `/caches/${gate}`);
+    for (const pointer of ['/a', '/c', ...gates]) expect(rows.get(pointer), pointer).toBe(large.lstmForward.n_a);
 
-    const sizes = pieces.map((items) => {
+    const sizes = pieces.map(({ items }: Piece) => {
       return items.reduce((sum, item) => {
         if (typeof item === 'string') return sum;
         if ('tensor' in item) return sum + elements(item.tensor.shape);
-        return sum + elements(item.wanted.shape.with(0, item.to - item.from));
+        return sum + elements(item.planned.shape.with(0, item.to - item.from));
       }, 0);
     });
     expect(Math.max(...sizes)).toBeLessThanOrEqual(2 ** 22 / 20);
@@ -179,11 +184,13 @@ describe.each([
 
   it.each(dtypes)('are the bytes of the unsplit request, and give the gradients of inline ones, in %s', (dtype) => {
     const forward = { ...request, dtype, caches: 'stored' };
-    expect(partsOf(`${net}Forward`, forward).stored.length).toBeGreaterThan(1);
+    const { pieces } = partsOf(`${net}Forward`, forward);
+    expect(pieces.filter(({ destination }) => destination === 'store').length).toBeGreaterThan(1);
     const outcome = askWith(machinery, `${net}Forward`, forward);
-    if (!outcome.ok || !outcome.stored) throw new Error('nothing is stored');
+    if (!outcome.ok || !outcome.deposit) throw new Error('nothing is stored');
     const group = operationCalled(`${net}Forward`).answer.members.caches as GroupMember;
-    const caches = readBinary(Uint8Array.from(Buffer.concat(outcome.stored)), group);
+    const bytes = Uint8Array.from(Buffer.concat(outcome.deposit));
+    const caches = readGroup(bytes, readContents(bytes), group, dtype);
     const inline = inParts(`${net}Forward`, { ...forward, caches: 'inline' });
     if (!('text' in inline)) throw new Error('the request was refused');
     expect(inline.text.includes(Buffer.from(writeJson(group, caches, codec)).toString())).toBe(true);
@@ -199,14 +206,14 @@ describe.each([
   it('are refused over their limit, both amounts named, before anything is computed', () => {
     const body = Buffer.from(JSON.stringify({ ...request, caches: 'stored' }));
     const ask = (limit: number) => {
-      const storage = { cache_id: 'x', cache_expires_at: 'y', limit };
+      const storage = { id: 'x', expiresAt: 'y', limit };
       const limits = { workLimit: Infinity, flopsLimit: Infinity };
       const task = { operation: `${net}Forward`, body: Uint8Array.from(body), slot: 0, handedOver: 0 };
-      return answer(machinery, { ...task, ...limits, storage });
+      return answer(machinery, { ...task, format: 'json', ...limits, storage });
     };
     const outcome = askWith(machinery, `${net}Forward`, body.toString());
-    if (!outcome.ok || !outcome.stored) throw new Error('nothing is stored');
-    const { length } = Buffer.concat(outcome.stored);
+    if (!outcome.ok || !outcome.deposit) throw new Error('nothing is stored');
+    const { length } = Buffer.concat(outcome.deposit);
     const detail = `the caches of this request are ${length} bytes, but ${length - 1} may be stored`;
     expect(ask(length - 1)).toMatchObject({ code: 'work-too-large', faults: [{ pointer: '/caches', detail }] });
     expect('blocks' in ask(length)).toBe(true);
@@ -317,9 +324,7 @@ describe('a result of a large request that is not finite', () => {
     const body = { x, a0: zeros(n_a, m), parameters, da, dtype };
     const { blocks, pieces } = partsOf('rnnBackward', body);
     expect(blocks.length).toBe(2);
-    const cuts = pieces
-      .flat()
-      .filter((item) => typeof item === 'object' && 'wanted' in item && item.wanted.name === 'dWax');
+    const cuts = cutsIn(pieces).filter(({ planned }) => planned.pointer === '/gradients/dWax');
     expect(cuts.length).toBeGreaterThan(1);
     const fault = {
       pointer: '/gradients/dWax/290/7',

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
+import { machineryWith } from '../../src/compute/worker/request.js';
 import { chooseKernels } from '../../src/kernels/choose.js';
 import type { Tier } from '../../src/kernels/kernels.js';
 import type { Operation } from '../../src/operations/operation.js';
 import { operations } from '../../src/operations/operations.js';
-import type { Dims } from '../../src/tensor/shapes.js';
+import type { Sizes } from '../../src/tensor/shapes.js';
 import type { Dtype } from '../../src/tensor/tensor.js';
-import { askWith, codec } from '../ask.js';
+import { askWith, formats } from '../ask.js';
 import { fullNumbersFrom } from '../bench/requests.js';
 import { type JsonObject, tensorsFor } from '../values.js';
 
@@ -54,7 +55,7 @@ const DTYPES: readonly Dtype[] = ['float64', 'float32'];
  * @param short fewer of them
  */
 export function makeCatalogue(tier: Tier, seed: number, short: boolean): Case[] {
-  const machinery = { kernels: chooseKernels(tier), codec };
+  const machinery = machineryWith({ kernels: chooseKernels(tier), formats });
   const known = (size: Size, operation: Operation, request: object | string, name: string): Case => {
     const text = typeof request === 'string' ? request : JSON.stringify(request);
     const outcome = askWith(machinery, operation.id, text);
@@ -89,7 +90,7 @@ export function makeCatalogue(tier: Tier, seed: number, short: boolean): Case[] 
 function requestFor(operation: Operation, size: keyof typeof DIMS, dtype: Dtype, seed: number, i: number): JsonObject {
   const [n_x, n_a, m, T_x] = DIMS[size];
   // Sizes differ, too: a mix-up would have another length.
-  const dims: Dims = { n_x: n_x + (i % 3), n_a, n_y: 2 + i, m, T_x: T_x + i, T_da: T_x };
+  const dims: Sizes = { n_x: n_x + (i % 3), n_a, n_y: 2 + i, m, T_x: T_x + i, T_da: T_x };
   const scale = 1.5 / Math.sqrt(n_a);
   const next = fullNumbersFrom(seed);
   const tensors = tensorsFor(operation.request, dims, () => next() * scale, {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Refusal } from '../../src/tensor/refusal.js';
-import { bindDims, shapeIn } from '../../src/tensor/shapes.js';
-import { group, optional, tensor, type Values } from '../../src/tensor/signature.js';
+import { bindSymbols, shapeIn } from '../../src/tensor/shapes.js';
+import { flatten, group, optional, type Values } from '../../src/tensor/signature.js';
+import { tensor } from '../symbols.js';
 
 const signature = group('Request', '', {
   x: tensor('n_x m T_x', 'input'),
@@ -21,7 +22,7 @@ const values = (changes: Values = {}): Values => ({
 
 function details(changes: Values): string[] {
   try {
-    bindDims(signature, values(changes));
+    bindSymbols(flatten(signature), values(changes));
   } catch (error) {
     if (error instanceof Refusal && error.code === 'shape-mismatch') return error.faults.map(({ detail }) => detail);
     throw error;
@@ -31,7 +32,13 @@ function details(changes: Values): string[] {
 
 describe('shapes', () => {
   it('give the letters their values', () => {
-    expect(bindDims(signature, values({ da: of(5, 2, 3) }))).toEqual({ n_x: 3, m: 2, T_x: 4, n_a: 5, T_da: 3 });
+    expect(bindSymbols(flatten(signature), values({ da: of(5, 2, 3) }))).toEqual({
+      n_x: 3,
+      m: 2,
+      T_x: 4,
+      n_a: 5,
+      T_da: 3,
+    });
   });
 
   it.each<[Values, string[]]>([

@@ -1,5 +1,5 @@
 import { amount } from '../amount.js';
-import type { ToWorker } from '../worker/worker.js';
+import type { ToWorker } from '../messages.js';
 
 /** Something for a worker to do. */
 export interface Job {

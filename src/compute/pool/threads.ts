@@ -1,15 +1,5 @@
 import { type Transferable, Worker } from 'node:worker_threads';
-import type { ToWorker } from '../worker/worker.js';
-
-/**
- * What a thread sends: that it can compute, or what a message has led to; an exception as its stack, and missing memory as
- * what the caller is told.
- */
-export type FromThread =
-  | 'ready'
-  | { readonly result: unknown }
-  | { readonly failure: string }
-  | { readonly lack: string };
+import type { FromWorker, ToWorker } from '../messages.js';
 
 /** The system had no memory for a message. */
 export class OutOfMemory extends Error {
@@ -39,7 +29,7 @@ export class Thread {
   constructor(file: URL, workerData: unknown, on: { free(): void; exit(error: Error): void }) {
     let fault: Error | undefined;
     this.#worker = new Worker(file, { workerData, resourceLimits: { maxOldGenerationSizeMb: HEAP_MB } });
-    this.#worker.on('message', (message: FromThread) => {
+    this.#worker.on('message', (message: FromWorker) => {
       if (message === 'ready') this.isReady = !this.wasEnded;
       else this.#settle(message);
       on.free();
@@ -72,7 +62,7 @@ export class Thread {
     });
   }
 
-  #settle(message: Exclude<FromThread, 'ready'>): void {
+  #settle(message: Exclude<FromWorker, 'ready'>): void {
     const underway = this.#underway;
     this.#underway = undefined;
     this.hasWorked = true;

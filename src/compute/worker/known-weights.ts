@@ -1,6 +1,6 @@
-import type { KnownGroups } from '../../formats/json/reader.js';
+import type { KnownGroups } from '../../formats/format.js';
 import type { Build } from '../../kernels/kernels.js';
-import { type GroupMember, hasBatchAxis, isFactor, type TensorMember, type Values } from '../../tensor/signature.js';
+import { type GroupMember, hasBatchAxis, type TensorMember, type Values } from '../../tensor/signature.js';
 import { type Dtype, dtypeOf, type Tensor } from '../../tensor/tensor.js';
 import { amount } from '../amount.js';
 
@@ -37,7 +37,7 @@ interface Offer {
  * The weights that callers send again and again, already read. They are known by every byte of their text, so there is
  * no hash that could be wrong; what is used least recently goes first. A request that is refused changes nothing here.
  */
-export class Parameters {
+export class KnownWeights {
   readonly #limit: number;
   readonly #kernels: Build;
   readonly #entries = new Set<Entry>(); // the one used last comes last
@@ -126,7 +126,7 @@ export class Parameters {
       const { data, shape } = value as Tensor;
       const [rows, columns] = shape;
       const { elementsForFactor } = this.#kernels[dtypeOf(data)];
-      const panels = isFactor(members[name] as TensorMember) ? elementsForFactor(rows, columns) : 0;
+      const panels = (members[name] as TensorMember).isFactor ? elementsForFactor(rows, columns) : 0;
       return sum + TENSOR_BYTES + data.byteLength + panels * data.BYTES_PER_ELEMENT;
     }, 0);
   }

@@ -1,225 +1,270 @@
-import type { JsonCodec } from '../../formats/json/codec.js';
-import { readJson } from '../../formats/json/reader.js';
-import { type Segment, writeSegments } from '../../formats/json/writer.js';
-import { writeBinary } from '../../formats/safetensors.js';
+import type { Formats } from '../../formats/format.js';
+import { formatsWith } from '../../formats/formats.js';
 import type { Build } from '../../kernels/kernels.js';
 import type { Operation } from '../../operations/operation.js';
 import { operations } from '../../operations/operations.js';
-import { firstNonFinite, type NonFinite, refuseNonFinite } from '../../plan/non-finite.js';
-import {
-  blockBounds,
-  blockOf,
-  type Cut,
-  contributionsOf,
-  cutsIn,
-  isLarge,
-  joinedOf,
-  type Pieces,
-  type PieceTask,
-  piecesOf,
-} from '../../plan/pieces.js';
-import {
-  examine,
-  needOf,
-  type Request,
-  refuseTooLarge,
-  refuseTooLargeToStore,
-  refuseTooMuchWork,
-  reserve,
-  storedSegments,
-  textSegments,
-} from '../../plan/workspace.js';
+import { blockBounds, blockOf, CUTTING, type Cutting } from '../../plan/blocks.js';
+import { finishSums, optionsOf } from '../../plan/finish.js';
+import { refuseTooLarge, refuseTooLargeToStore, refuseTooMuchWork } from '../../plan/limits.js';
+import { firstNonFinite, refuseNonFinite } from '../../plan/non-finite.js';
+import { contributionsOf, cutsIn, joinedOf, type PieceTask, piecesOf } from '../../plan/pieces.js';
+import { KnownPlans, outputsOf, type Plan, planOf } from '../../plan/plan.js';
+import { isDepositing, type Request } from '../../plan/request.js';
+import { reserve, type Workspace } from '../../plan/workspace.js';
 import { type Fault, Refusal } from '../../tensor/refusal.js';
-import type { Dims } from '../../tensor/shapes.js';
-import { hasBatchAxis } from '../../tensor/signature.js';
-import type { Tensor } from '../../tensor/tensor.js';
+import type { Sizes } from '../../tensor/shapes.js';
+import { hasBatchAxis, type Values } from '../../tensor/signature.js';
 import { amount } from '../amount.js';
 import { type Ledger, shortage } from '../ledger.js';
 import {
-  type LackCode,
+  type AwaitingAttachment,
+  type BlockResult,
+  type BlockTask,
+  type FinishTask,
   MOST_READ,
-  type Named,
   now,
   type Outcome,
+  type PieceResult,
   type Report,
+  type SplitRequest,
   type Task,
   type Timings,
+  type UnavailableCode,
+  type Written,
 } from '../messages.js';
-import { inOwnMemory, namedCaches, storesCaches, withCaches } from '../stored.js';
 import { isAllocationFailure, NO_MEMORY } from './allocation.js';
-import type { Parameters } from './known-weights.js';
-
-const byId = new Map(operations.map((operation) => [operation.id, operation]));
+import { attachmentId, inOwnMemory, withAttachment } from './attachment.js';
+import type { KnownWeights, Look } from './known-weights.js';
 
 /** What a thread works with. */
 export interface Machinery {
+  readonly operations: ReadonlyMap<string, Operation>;
   readonly kernels: Build;
-  /** Absent: tensors are read and written by the plain codec. */
-  readonly codec?: JsonCodec | undefined;
+  readonly formats: Formats;
+  readonly plans: KnownPlans;
+  readonly cutting: Cutting;
   /** Absent: weights are read each time. */
-  readonly parameters?: Parameters | undefined;
+  readonly weights?: KnownWeights | undefined;
   /** Absent: nobody counts the memory. */
   readonly ledger?: Ledger | undefined;
 }
 
-/** A large request that has been read and checked: any thread can compute its blocks, and then write its pieces. */
-export interface Large extends Report, Pieces {
-  readonly blocks: readonly BlockTask[];
-  readonly time: Operation['time'];
+/** Machinery for the operations of the table, cut as usual. */
+export function machineryWith(parts: Pick<Machinery, 'kernels'> & Partial<Machinery>): Machinery {
+  const { kernels, formats = formatsWith() } = parts;
+  const plans = new KnownPlans(kernels, formats);
+  return { operations: byId(operations), formats, plans, cutting: CUTTING, ...parts };
 }
 
-/** A request for some of the examples, and the cuts of the answer it adds to. */
-export interface BlockTask extends Omit<Request, 'operation'> {
-  readonly operation: string;
-  readonly firstExample: number;
-  readonly cuts: readonly Cut[];
+export function byId(operations: readonly Operation[]): ReadonlyMap<string, Operation> {
+  return new Map(operations.map((operation) => [operation.id, operation]));
 }
-
-/** What a block adds to each cut, and where it has left the range of its numbers. */
-export interface BlockResult {
-  readonly contributions: readonly Tensor[];
-  readonly nonFinite: NonFinite | undefined;
-}
-
-/** A piece of the text or of the stored caches, or where a sum over the blocks has left the range of its numbers. */
-export type PieceResult =
-  | { readonly text: Uint8Array<ArrayBuffer> }
-  | { readonly stored: Uint8Array<ArrayBuffer> }
-  | { readonly nonFinite: NonFinite };
 
 /**
  * The work of one request: bytes → tensors → operation → tensors → bytes; of a large one only the first step. One that
- * names stored caches is given back when it has been read, and goes on when it comes again with them.
+ * names an attachment is given back when it has been read, and goes on when it comes again with it.
  * Everything a caller can get wrong comes back as an outcome; only faults of the service itself are thrown.
  */
-export function answer(machinery: Machinery, task: Task): Outcome | Large | Named {
-  const { kernels, codec, parameters, ledger } = machinery;
-  const { body, slot, resumed, storage } = task;
-  const operation = operationCalled(task.operation);
-  const before = resumed?.named.timings;
-  const timings: Timings = { ...before, queue: (before?.queue ?? 0) + now() - task.handedOver };
-  const look = parameters?.look();
-  let dims: Dims = {};
-  let flops: number | undefined;
-  let start = now();
-  let stage: 'decode' | 'compute' | 'encode' = 'decode';
-  const lap = (next: typeof stage) => {
-    const end = now();
-    timings[stage] = (timings[stage] ?? 0) + end - start;
-    start = end;
-    stage = next;
-  };
-  const take = (bytes: number): void => {
-    if (!ledger || ledger.take(slot, bytes)) return;
-    throw new Lack('overloaded', shortage(`the request needs ${bytes} bytes`, ledger));
-  };
-  const report = (): Report => ({ timings, dims, flops, weightsKnown: parameters?.hitRate });
-
+export function answer(machinery: Machinery, task: Task): Outcome | SplitRequest | AwaitingAttachment {
+  const record = new Record(machinery, task);
   try {
-    if (!resumed) take(MOST_READ * body.length);
-    const values = resumed
-      ? withCaches(operation, resumed.named.values, resumed.caches)
-      : readJson(body, operation.request, codec, look);
-    const cacheId = namedCaches(values);
-    if (cacheId !== undefined) {
-      lap('compute');
-      return { cacheId, values: inOwnMemory(values), timings };
-    }
-    if (storesCaches(values) && !storage) throw new Error('caches are to be stored, but there is no store');
-    const examined = examine(kernels, operation, values, storage);
-    const { request, need } = examined;
-    const accept = () => {
-      examined.accept();
-      look?.accept(request.dtype);
-    };
-    dims = request.dims;
-    flops = amount('the arithmetic of a request', operation.flops(dims));
-    refuseTooMuchWork(flops, task.flopsLimit);
-    const bounds = blockBounds(request);
-    const bytes = need.bytes + (bounds.length - 2) * need.bytesOfBlock;
-    refuseTooLarge(bytes, task.workLimit);
-    refuseTooLargeToStore(need, request);
-    if (storesCaches(values) && storage?.trouble !== undefined) throw new Lack('cache-unavailable', storage.trouble);
-    take(body.length + bytes);
-    if (isLarge(request, need)) {
-      accept();
-      const pieces = piecesOf(request, need);
-      const blocks = blockTasks(request, bounds, cutsIn(pieces));
-      lap('compute');
-      return { ...report(), blocks, ...pieces, time: operation.time };
-    }
-    const workspace = reserve(kernels[request.dtype], request, need);
-    lap('compute');
-
-    operation.run(kernels[request.dtype], workspace.request, workspace.answer, workspace.scratch);
-    refuseNonFinite(firstNonFinite(workspace.computed, operation.time));
-    accept();
-    lap('encode');
-
-    const text = writeSegments(textSegments(request, workspace.tensors), codec);
-    const stored = need.stored > 0 ? [writeBinary(storedSegments(request, workspace.tensors))] : undefined;
-    lap('encode');
-    return { ...report(), ok: true, body: [text], ...(stored && { stored }) };
+    return work(machinery, task, record);
   } catch (error) {
-    const refusal = isAllocationFailure(error) ? new Lack('overloaded', NO_MEMORY) : error;
-    if (!(refusal instanceof Refusal || refusal instanceof Lack)) throw refusal;
-    lap(stage);
-    return { ...report(), ok: false, code: refusal.code, faults: refusal.faults };
+    const refusal = isAllocationFailure(error) ? new Unavailable('overloaded', NO_MEMORY) : error;
+    if (!(refusal instanceof Refusal || refusal instanceof Unavailable)) throw refusal;
+    record.endStage();
+    return { ...record.report(), ok: false, code: refusal.code, faults: refusal.faults };
+  }
+}
+
+function work(machinery: Machinery, task: Task, record: Record): Outcome | SplitRequest | AwaitingAttachment {
+  const { formats, weights, plans } = machinery;
+  const operation = operationCalled(machinery, task.operation);
+  const look = weights?.look();
+  const values = read(machinery, task, operation, look);
+  const id = attachmentId(operation, values);
+  if (id !== undefined) {
+    record.endStage();
+    return { attachmentId: id, values: inOwnMemory(operation, values), timings: record.timings };
+  }
+  if (isDepositing({ operation, values }) && !task.storage) throw new Error('there is no store');
+
+  const { request, plan, accept } = plans.examine(operation, values, task.format, task.storage);
+  record.sizes = request.sizes;
+  record.flops = amount('the arithmetic of a request', operation.flops(request.sizes));
+  const bounds = checkLimits(machinery, task, request, plan, record.flops);
+  const serve = () => {
+    accept();
+    look?.accept(request.dtype);
+  };
+  if (isLarge(request, plan, machinery.cutting)) {
+    serve();
+    const split = splitRequest(machinery, request, plan, bounds);
+    record.endStage();
+    return { ...record.report(), ...split };
+  }
+
+  const workspace = reserve(machinery.kernels[request.dtype], request, plan);
+  record.endStage('compute');
+  compute(machinery, request, workspace);
+  serve();
+  record.endStage('encode');
+  const written = write(formats, request, plan, workspace);
+  record.endStage();
+  return { ...record.report(), ok: true, ...written };
+}
+
+/** What is known of a request while it is worked on: how long its stages took, what it asks for. */
+class Record {
+  readonly timings: Timings;
+  sizes: Sizes = {};
+  flops: number | undefined;
+  readonly #weights: KnownWeights | undefined;
+  #start = now();
+  #stage: 'decode' | 'compute' | 'encode' = 'decode';
+
+  constructor({ weights }: Machinery, { handedOver, resumed }: Task) {
+    const before = resumed?.request.timings;
+    this.timings = { ...before, queue: (before?.queue ?? 0) + now() - handedOver };
+    this.#weights = weights;
+  }
+
+  /** @param next stage that begins */
+  endStage(next = this.#stage): void {
+    const end = now();
+    this.timings[this.#stage] = (this.timings[this.#stage] ?? 0) + end - this.#start;
+    this.#start = end;
+    this.#stage = next;
+  }
+
+  report(): Report {
+    return { timings: this.timings, sizes: this.sizes, flops: this.flops, weightsKnown: this.#weights?.hitRate };
   }
 }
 
 /** The request is right, but cannot be served now. */
-class Lack extends Error {
-  readonly code: LackCode;
+class Unavailable extends Error {
+  readonly code: UnavailableCode;
   readonly faults: readonly Fault[];
 
-  constructor(code: LackCode, detail: string) {
+  constructor(code: UnavailableCode, detail: string) {
     super(detail);
     this.code = code;
     this.faults = [{ pointer: '', detail }];
   }
 }
 
-function operationCalled(id: string): Operation {
-  const operation = byId.get(id);
+function operationCalled({ operations }: Machinery, id: string): Operation {
+  const operation = operations.get(id);
   if (operation === undefined) throw new Error(`no operation is called ${id}`);
   return operation;
 }
 
-function blockTasks(request: Request, bounds: readonly number[], cuts: readonly Cut[]): BlockTask[] {
-  return bounds.slice(1).map((to, i) => {
+/** The values of a request, from its body or from what was read of it before. */
+function read(machinery: Machinery, task: Task, operation: Operation, look: Look | undefined): Values {
+  const { body, format, resumed } = task;
+  if (resumed) return withAttachment(operation, resumed.request.values, resumed.attachment);
+  take(machinery, task, MOST_READ * body.length);
+  return machinery.formats[format].read(body, operation.request, look);
+}
+
+/** Takes so many bytes of the memory of all requests, in place of what the request had before. */
+function take({ ledger }: Machinery, { slot }: Task, bytes: number): void {
+  if (!ledger || ledger.take(slot, bytes)) return;
+  throw new Unavailable('overloaded', shortage(`the request needs ${bytes} bytes`, ledger));
+}
+
+/**
+ * Takes the memory of a request, if it may have that.
+ *
+ * @return where its blocks begin
+ */
+function checkLimits(machinery: Machinery, task: Task, request: Request, plan: Plan, flops: number): number[] {
+  refuseTooMuchWork(flops, task.flopsLimit);
+  const bounds = blockBounds(request, machinery.cutting);
+  const bytes = plan.bytes + (bounds.length - 2) * plan.bytesOfBlock;
+  refuseTooLarge(bytes, task.workLimit);
+  if (isDepositing(request)) {
+    refuseTooLargeToStore(plan, request);
+    const trouble = request.storage?.trouble;
+    if (trouble !== undefined) throw new Unavailable('cache-unavailable', trouble);
+  }
+  take(machinery, task, task.body.length + bytes);
+  return bounds;
+}
+
+function isLarge({ operation, sizes }: Request, { outputBytes }: Plan, { work, bytes }: Cutting): boolean {
+  return operation.flops(sizes) >= work || outputBytes.caller >= 2 * bytes;
+}
+
+/** What is the same for all workers that a large request goes to. */
+function splitRequest(
+  { formats, cutting }: Machinery,
+  request: Request,
+  plan: Plan,
+  bounds: readonly number[],
+): Pick<SplitRequest, 'blocks' | 'pieces' | 'finish' | 'time'> {
+  const { id, finish, time } = request.operation;
+  const { sizes, dtype, values } = request;
+  const pieces = piecesOf(request, plan, formats, cutting);
+  const cuts = cutsIn(pieces);
+  const blocks = bounds.slice(1).map((to, i): BlockTask => {
     const { operation, ...rest } = blockOf(request, bounds[i], to);
     return { ...rest, operation: operation.id, firstExample: bounds[i], cuts };
   });
+  const finishing = finish && { operation: id, sizes, dtype, options: optionsOf(values) };
+  return { blocks, pieces, finish: finishing, time };
+}
+
+function compute({ kernels }: Machinery, { operation, values, sizes, dtype }: Request, workspace: Workspace): void {
+  const { request, answer, scratch, forward, computed } = workspace;
+  operation.run(kernels[dtype], request, answer, scratch, forward);
+  operation.finish?.(answer, optionsOf(values), sizes);
+  refuseNonFinite(firstNonFinite(computed, operation.time));
+}
+
+function write(formats: Formats, request: Request, plan: Plan, { tensors }: Workspace): Written {
+  const [answer, deposit] = outputsOf(request, plan, tensors, formats).map(({ format, slices }) => {
+    return formats[format].write(slices);
+  });
+  return { body: [answer], ...(deposit && { deposit: [deposit] }) };
 }
 
 export function computeBlock(
-  { kernels }: Machinery,
+  machinery: Machinery,
   { operation: id, firstExample, cuts, ...rest }: BlockTask,
 ): BlockResult {
-  const operation = operationCalled(id);
-  const request: Request = { ...rest, operation };
-  const workspace = reserve(kernels[request.dtype], request, needOf(kernels, request));
-  operation.run(kernels[request.dtype], workspace.request, workspace.answer, workspace.scratch);
+  const { kernels, formats } = machinery;
+  const request: Request = { ...rest, operation: operationCalled(machinery, id) };
+  const { operation, dtype } = request;
+  const workspace = reserve(kernels[dtype], request, planOf(kernels, request, formats));
+  operation.run(kernels[dtype], workspace.request, workspace.answer, workspace.scratch, workspace.forward);
   const nonFinite = firstNonFinite(workspace.computed, operation.time, { example: firstExample, row: 0 });
-  return { contributions: nonFinite ? [] : contributionsOf(workspace.computed, cuts), nonFinite };
+  return { contributions: nonFinite ? [] : contributionsOf(workspace.computed, cuts, firstExample), nonFinite };
 }
 
-export function writePiece({ codec }: Machinery, { items, isStored }: PieceTask): PieceResult {
-  const segments: Segment[] = [];
+export function finishBlocks(
+  machinery: Machinery,
+  { operation: id, options, sizes, dtype, cuts }: FinishTask,
+): BlockResult {
+  const { computed, contributions } = finishSums(operationCalled(machinery, id), cuts, options, sizes, dtype);
+  return { contributions, nonFinite: firstNonFinite(computed, 'forward') };
+}
+
+export function writePiece({ formats }: Machinery, { destination, format, items }: PieceTask): PieceResult {
+  const slices = [];
   for (const item of items) {
-    if (typeof item === 'string' || 'tensor' in item) segments.push(item);
+    if (typeof item === 'string' || 'tensor' in item) slices.push(item);
     else {
       const rows = joinedOf(item);
-      const { wanted, from } = item;
+      const { planned, from } = item;
       // What the blocks have computed was finite; sums of it may not be.
-      if (!hasBatchAxis(wanted.member)) {
-        const sums = [{ ...wanted, tensor: rows.tensor }];
-        const nonFinite = firstNonFinite(sums, 'forward', { example: 0, row: from });
+      if (!hasBatchAxis(planned.member)) {
+        const nonFinite = firstNonFinite([{ ...planned, tensor: rows.tensor }], 'forward', { example: 0, row: from });
         if (nonFinite) return { nonFinite };
       }
-      segments.push(rows);
+      slices.push(rows);
     }
   }
-  return isStored ? { stored: writeBinary(segments) } : { text: writeSegments(segments, codec) };
+  return { destination, bytes: formats[format].write(slices) };
 }

@@ -2,40 +2,16 @@ import { constants, getPriority, setPriority } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { parentPort, workerData } from 'node:worker_threads';
+import { formatsWith } from '../../formats/formats.js';
 import { loadJsonCodec } from '../../formats/json/codec.js';
 import { chooseKernels } from '../../kernels/choose.js';
 import { interruptible } from '../../kernels/interruptible.js';
-import type { Tier } from '../../kernels/kernels.js';
-import type { PieceTask } from '../../plan/pieces.js';
 import { Ledger, Stopped } from '../ledger.js';
-import type { Named, Outcome, Task } from '../messages.js';
-import type { FromThread } from '../pool/threads.js';
+import type { FromWorker, OfRequest, Reply, Task, ToWorker, WorkerData } from '../messages.js';
 import { buffersIn, discard } from '../transfer.js';
 import { isAllocationFailure, NO_MEMORY } from './allocation.js';
-import { Parameters } from './known-weights.js';
-import { answer, type BlockTask, computeBlock, type Large, type Machinery, writePiece } from './request.js';
-
-/** What the pool hands to each of its threads. */
-export interface WorkerData {
-  /** The build of the kernels: the same in all of them, and in those that replace one. */
-  readonly tier: Tier;
-  /** Bytes of weights to keep. */
-  readonly weightsLimit: number;
-  readonly ledger: SharedArrayBuffer;
-}
-
-/** What a worker is told to do: requests that travel together, or a part of a large one. */
-export type ToWorker =
-  | { readonly name: 'requests'; readonly task: readonly Task[] }
-  | { readonly name: 'block'; readonly task: BlockTask & Slot }
-  | { readonly name: 'piece'; readonly task: PieceTask & Slot };
-
-interface Slot {
-  readonly slot: number;
-}
-
-/** What one of several requests that came together has given: an exception is its own alone. */
-export type Reply = Outcome | Large | Named | { readonly failure: string };
+import { KnownWeights } from './known-weights.js';
+import { answer, computeBlock, finishBlocks, type Machinery, machineryWith, writePiece } from './request.js';
 
 const { tier, weightsLimit, ledger: shared } = workerData as WorkerData;
 const ledger = new Ledger(shared);
@@ -47,12 +23,9 @@ function checkpoint(): void {
 }
 
 const kernels = interruptible(chooseKernels(tier), checkpoint);
-const machinery: Machinery = {
-  kernels,
-  codec: loadJsonCodec(checkpoint),
-  parameters: new Parameters(weightsLimit, kernels),
-  ledger,
-};
+const codec = loadJsonCodec(checkpoint);
+const formats = formatsWith(codec);
+const machinery = machineryWith({ kernels, formats, weights: new KnownWeights(weightsLimit, kernels), ledger });
 
 leaveProcessorToOthers();
 
@@ -72,10 +45,18 @@ function leaveProcessorToOthers(): void {
   }
 }
 
-function work({ name, task }: ToWorker): FromThread {
+function work({ name, task }: ToWorker): FromWorker {
   try {
-    if (name === 'requests') return { result: task.map(reply) };
-    return { result: name === 'block' ? within(task, computeBlock) : within(task, writePiece) };
+    switch (name) {
+      case 'requests':
+        return { result: task.map(reply) };
+      case 'block':
+        return { result: within(task, computeBlock) };
+      case 'finish':
+        return { result: within(task, finishBlocks) };
+      case 'piece':
+        return { result: within(task, writePiece) };
+    }
   } catch (error) {
     return isAllocationFailure(error) ? { lack: NO_MEMORY } : { failure: textOf(error) };
   }
@@ -90,7 +71,7 @@ function reply(task: Task): Reply {
 }
 
 /** Does something for a request, whose memory nobody needs afterwards. */
-function within<T extends Slot, R>(task: T, act: (machinery: Machinery, task: T) => R): R {
+function within<T, R>(task: OfRequest<T>, act: (machinery: Machinery, task: OfRequest<T>) => R): R {
   slot = task.slot;
   ledger.begin(slot);
   try {
@@ -105,8 +86,7 @@ function within<T extends Slot, R>(task: T, act: (machinery: Machinery, task: T)
 
 /** Large memory goes back to the system at once: an idle thread would not come round to collecting it. */
 function giveBack(): void {
-  const { kernels, codec } = machinery;
-  const [ofKernels, ofCodec] = [kernels.release(), codec?.release()];
+  const [ofKernels, ofCodec] = [kernels.release(), codec.release()];
   if (ofKernels || ofCodec) collectGarbage();
 }
 
@@ -118,4 +98,4 @@ parentPort?.on('message', (message: ToWorker) => {
   const reply = work(message);
   parentPort?.postMessage(reply, buffersIn(reply));
 });
-parentPort?.postMessage('ready' satisfies FromThread);
+parentPort?.postMessage('ready' satisfies FromWorker);

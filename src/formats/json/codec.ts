@@ -114,7 +114,7 @@ export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
 
     writeTensor(tensor, bytes, offset) {
       const { shape, data } = tensor;
-      if (shape.length > MOST_RANK) return undefined;
+      if (shape.length === 0 || shape.length > MOST_RANK) return undefined;
       const row = elements(shape.slice(1));
       // Whole rows of the first axis where they fit: they are quicker to bring into order.
       const most = row > PIECE_NUMBERS ? PIECE_NUMBERS : PIECE_NUMBERS - (PIECE_NUMBERS % row);

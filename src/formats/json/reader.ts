@@ -1,5 +1,6 @@
 import { Faults } from '../../tensor/refusal.js';
 import {
+  type AnyTensor,
   type ChoiceMember,
   type GroupMember,
   type IntegerMember,
@@ -9,7 +10,16 @@ import {
   type TextMember,
   type Values,
 } from '../../tensor/signature.js';
-import { arrayOf, type Dtype, elements, rowMajor, type Tensor } from '../../tensor/tensor.js';
+import {
+  arrayOf,
+  type Dtype,
+  elements,
+  indexAt,
+  rowMajor,
+  type Tensor,
+  type WholeNumbers,
+} from '../../tensor/tensor.js';
+import type { KnownGroups } from '../format.js';
 import type { JsonCodec } from './codec.js';
 import {
   CLOSE_ARRAY,
@@ -32,14 +42,6 @@ import {
   startsNumber,
   type ValueKind,
 } from './scanner.js';
-
-/** Groups that have been read before, known by their text. */
-export interface KnownGroups {
-  /** The values of the group whose text begins here, and the offset behind it, if it is known. */
-  find(group: GroupMember, dtype: Dtype, body: Buffer, at: number): { values: Values; end: number } | undefined;
-  /** Told of a group that was read without a fault from this text, in a body that may still turn out to have one. */
-  offer(group: GroupMember, dtype: Dtype, text: Buffer, values: Values): void;
-}
 
 /** What reading shares, such as the faults of a body, by what they are (a wrong member outranks a wrong tensor). */
 interface Found {
@@ -250,23 +252,29 @@ function expectedOption(member: ChoiceMember | IntegerMember | TextMember): stri
   }
 }
 
-function readTensor(scanner: Scanner, member: TensorMember, pointer: string, found: Found): Tensor | undefined {
+function readTensor(scanner: Scanner, member: TensorMember, pointer: string, found: Found): AnyTensor | undefined {
   const kind = peekKind(scanner);
-  if (kind !== 'array') {
-    const rank = member.dims.length;
-    const expected = `${rank} levels of nested arrays of numbers, ${symbolicShape(member)}`;
-    found.request.add(pointer, `${pointer} is ${PHRASES[kind]}, but must be ${expected}`);
+  const rank = member.axes.length;
+  if (kind !== (rank === 0 ? 'number' : 'array')) {
+    const numbers = member.numbers === 'whole' ? 'whole numbers' : 'numbers';
+    const levels = rank === 1 ? 'an array' : `${rank} levels of nested arrays`;
+    const nested = `${levels} of ${numbers}, ${symbolicShape(member)}`;
+    found.request.add(pointer, `${pointer} is ${PHRASES[kind]}, but must be ${rank === 0 ? 'a number' : nested}`);
     skipValue(scanner);
     return undefined;
   }
   const start = scanner.at;
-  const fast = found.codec?.readTensor(start);
+  const isFast = rank > 0 && member.numbers === 'real';
+  const fast = isFast ? found.codec?.readTensor(start) : undefined;
   if (fast) {
     scanner.at = fast.end;
     return fast.tensor;
   }
-  const checked = checkNestedArrays(scanner, found.dtype);
-  if (Array.isArray(checked)) return readNumbers(scanner, start, checked, found);
+  const checked = checkNestedArrays(scanner, member.numbers === 'real' ? found.dtype : 'float64');
+  if (Array.isArray(checked)) {
+    if (member.numbers === 'real') return readNumbers(scanner, start, checked, found);
+    return readWholeNumbers(scanner, start, checked, pointer, found);
+  }
   found.tensor.add(pointer + checked.at, checked.detail(pointer));
   // The rest of the tensor must still be JSON.
   scanner.at = start;
@@ -310,6 +318,7 @@ function checkNestedArrays(scanner: Scanner, dtype: Dtype): number[] | Flaw {
       return flaw(index, (at) => `${at} is ${text}, which is too large for ${dtype}`);
     }
 
+    if (rank === 0) return shape; // a single number
     index[index.length - 1]++;
     while (!hasNext(scanner, CLOSE_ARRAY)) {
       const count = index.pop() ?? 0;
@@ -342,6 +351,24 @@ function readNumbers(checked: Scanner, start: number, shape: number[], { dtype, 
   }
   return { shape, strides: rowMajor(shape), data };
 }
+
+/** The whole numbers of nested arrays that have been checked to be of numbers. */
+function readWholeNumbers(
+  checked: Scanner,
+  start: number,
+  shape: number[],
+  pointer: string,
+  found: Found,
+): Tensor<WholeNumbers> | undefined {
+  const { data, strides } = readNumbers(checked, start, shape, { ...found, dtype: 'float64', codec: undefined });
+  const wrong = data.findIndex((value) => value !== Math.trunc(value) || Math.abs(value) > MOST_WHOLE);
+  if (wrong < 0) return { shape, strides, data: Int32Array.from(data) };
+  const at = `${pointer}${path(indexAt({ shape, strides }, wrong))}`;
+  found.tensor.add(at, `${at} is ${data[wrong]}, but must be a whole number of 32 bits`);
+  return undefined;
+}
+
+const MOST_WHOLE = 2 ** 31 - 1;
 
 /** x, a0 and parameters */
 function listed(names: readonly string[]): string {

@@ -1,23 +1,12 @@
-import type { GroupMember, Values } from '../../tensor/signature.js';
-import { dtypeOf, elements, type Tensor } from '../../tensor/tensor.js';
+import type { AnyTensor, GroupMember, Values } from '../../tensor/signature.js';
+import { elements, isReal } from '../../tensor/tensor.js';
+import type { Slice, TensorSlice } from '../format.js';
 import type { JsonCodec } from './codec.js';
 import { shortestFloat32 } from './float32.js';
 
-/** A piece of JSON: text as it is, or a tensor. */
-export type Segment = string | TensorRows;
-
-/** Rows of a tensor along its first axis. The text of all its rows one after the other is that of the tensor. */
-export interface TensorRows {
-  readonly tensor: Tensor;
-  /** Do they begin with the tensor's first row? */
-  readonly first: boolean;
-  /** Do they end with its last one? */
-  readonly last: boolean;
-}
-
 /** An answer as JSON: the members of the signature that have a value, in its order. */
-export function segmentsOf(signature: GroupMember, values: Values): Segment[] {
-  const segments: Segment[] = [];
+export function slicesOf(signature: GroupMember, values: Values): Slice[] {
+  const slices: Slice[] = [];
   let text = '';
   const addGroup = ({ members }: GroupMember, values: Values): void => {
     let separator = '{';
@@ -27,7 +16,7 @@ export function segmentsOf(signature: GroupMember, values: Values): Segment[] {
       text += `${separator}"${name}":`;
       separator = ',';
       if (member.kind === 'tensor') {
-        segments.push(text, { tensor: value as Tensor, first: true, last: true });
+        slices.push(text, { tensor: value as AnyTensor, first: true, last: true });
         text = '';
       } else if (member.kind === 'group') addGroup(member, value as Values);
       else text += JSON.stringify(value);
@@ -35,18 +24,18 @@ export function segmentsOf(signature: GroupMember, values: Values): Segment[] {
     text += separator === '{' ? '{}' : '}';
   };
   addGroup(signature, values);
-  return [...segments, text];
+  return [...slices, text];
 }
 
 /**
  * Writes tensors as nested arrays. Numbers have the shortest digits that read back to the same number of their type, and
  * a point or an exponent. Every number must be finite.
  */
-export function writeSegments(segments: readonly Segment[], codec?: JsonCodec): Uint8Array<ArrayBuffer> {
-  const text = { codec, bytes: new Uint8Array(longestText(segments)), at: 0 };
-  for (const segment of segments) {
-    if (typeof segment === 'string') write(text, segment);
-    else writeRows(text, segment);
+export function writeSlices(slices: readonly Slice[], codec?: JsonCodec): Uint8Array<ArrayBuffer> {
+  const text = { codec, bytes: new Uint8Array(slices.reduce((bytes, slice) => bytes + longestSlice(slice), 0)), at: 0 };
+  for (const slice of slices) {
+    if (typeof slice === 'string') write(text, slice);
+    else writeRows(text, slice);
   }
   return text.bytes.subarray(0, text.at);
 }
@@ -58,9 +47,9 @@ interface Text {
   at: number;
 }
 
-function writeRows(text: Text, { tensor, first, last }: TensorRows): void {
+function writeRows(text: Text, { tensor, first, last }: TensorSlice): void {
   const start = text.at;
-  const end = text.codec?.writeTensor(tensor, text.bytes, start);
+  const end = isReal(tensor) ? text.codec?.writeTensor(tensor, text.bytes, start) : undefined;
   if (end === undefined) writePlain(text, tensor);
   else text.at = end;
   if (!first) text.bytes[start] = COMMA;
@@ -69,21 +58,24 @@ function writeRows(text: Text, { tensor, first, last }: TensorRows): void {
 
 const COMMA = 0x2c;
 
-function writePlain(text: Text, { shape, strides, data }: Tensor): void {
-  const isFloat32 = dtypeOf(data) === 'float32';
+function writePlain(text: Text, { shape, strides, data }: AnyTensor): void {
+  const textOf = data instanceof Int32Array ? String : data instanceof Float32Array ? shortText : realText;
   const walk = (axis: number, at: number): void => {
-    const [count, stride] = [shape[axis], strides[axis]];
-    for (let i = 0; i < count; i++) {
+    if (axis === shape.length) {
+      write(text, textOf(data[at]));
+      return;
+    }
+    for (let i = 0; i < shape[axis]; i++) {
       write(text, i === 0 ? '[' : ',');
-      if (axis < shape.length - 1) walk(axis + 1, at + i * stride);
-      else {
-        const value = data[at + i * stride];
-        write(text, realText(isFloat32 ? shortestFloat32(value) : value));
-      }
+      walk(axis + 1, at + i * strides[axis]);
     }
     write(text, ']');
   };
   walk(0, 0);
+}
+
+function shortText(float32: number): string {
+  return realText(shortestFloat32(float32));
 }
 
 /**
@@ -102,22 +94,20 @@ function write(text: Text, ascii: string): void {
 }
 
 /** The longest text of a number, such as -0.0000012345678901234567 and -1234567900000000.0, and a comma. */
-const LONGEST_NUMBER = { float64: 26, float32: 20 };
-
-/**
- * An upper bound of the bytes that these segments take, from the shapes and the type of the numbers alone. Room that
- * is not written to costs no memory: the system gives pages when they are touched.
- */
-export function longestText(segments: readonly Segment[]): number {
-  return segments.reduce((bytes, segment) => {
-    return bytes + (typeof segment === 'string' ? segment.length : longestTensor(segment.tensor));
-  }, 0);
+function longestNumber(data: AnyTensor['data']): number {
+  if (data instanceof Int32Array) return 12;
+  return data instanceof Float32Array ? 20 : 26;
 }
 
-/** The same for one tensor. */
-export function longestTensor({ shape, data }: Tensor): number {
+/**
+ * An upper bound of the bytes that a slice takes, from the shape and the type of the numbers alone. Room that is not
+ * written to costs no memory: the system gives pages when they are touched.
+ */
+export function longestSlice(slice: Slice): number {
+  if (typeof slice === 'string') return slice.length;
+  const { shape, data } = slice.tensor;
   let arrays = 1;
-  let bytes = elements(shape) * LONGEST_NUMBER[dtypeOf(data)];
+  let bytes = elements(shape) * longestNumber(data);
   for (const count of shape) {
     bytes += 3 * arrays;
     arrays *= count;

@@ -2,12 +2,14 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Stopped } from '../../compute/ledger.js';
 import { now, type Outcome } from '../../compute/messages.js';
-import { DeadlineExceeded, type Pool, Refused, type StoredCaches } from '../../compute/pool/pool.js';
+import { DeadlineExceeded, PoolBusy } from '../../compute/pool/busy.js';
+import type { Pool } from '../../compute/pool/pool.js';
+import type { Attachments } from '../../compute/pool/request.js';
 import { discard } from '../../compute/transfer.js';
 import type { Operation } from '../../operations/operation.js';
 import { operations } from '../../operations/operations.js';
 import { lengthOf } from '../../stores/store.js';
-import type { Dims } from '../../tensor/shapes.js';
+import type { Sizes } from '../../tensor/shapes.js';
 import type { Caches } from '../caches.js';
 import { tooLate } from '../deadline.js';
 import { addVary } from '../headers.js';
@@ -27,13 +29,12 @@ export async function computeRoutes(
       pool.checkPlace(request.hold.caller);
       done();
     } catch (error) {
-      if (!(error instanceof Refused)) throw error;
+      if (!(error instanceof PoolBusy)) throw error;
       done(ofRefusal(error));
     }
   }
 
   for (const operation of operations) {
-    const mayStore = Object.hasOwn(operation.answer.members, 'cache_id');
     app.post(
       operation.path,
       { config: { computes: true }, schema: operationSchema(operation), onRequest: checkPlace },
@@ -41,26 +42,26 @@ export async function computeRoutes(
         // A request without body and content type reaches this point without a parser.
         const body = (request.body as Uint8Array<ArrayBuffer> | undefined) ?? new Uint8Array(0);
         const bytesIn = body.length;
-        const storage = mayStore ? caches.storage() : undefined;
+        const storage = operation.deposit && caches.storage();
         const outcome = await run(pool, operation, body, request, { storage, find: caches.find });
         if (outcome === undefined) {
           if (!app.isGivingUp()) return reply.hijack(); // nobody is there to be answered
           throw new Problem('draining', 'the service is stopping, and the answer was not ready in time');
         }
-        const { timings, dims, flops, weightsKnown } = outcome;
+        const { timings, sizes, flops, weightsKnown } = outcome;
         const stages: Stages = { ...received(request), ...timings };
         reply.stages = stages;
         reply.weightsKnown = weightsKnown;
         const bytesOut = outcome.ok ? lengthOf(outcome.body) : 0;
         request.hold.become(bytesOut);
-        reply.logged = { dims, flops, bytesIn, bytesOut };
+        reply.logged = { dims: sizes, flops, bytesIn, bytesOut };
         if (!outcome.ok) throw problemOf(outcome, caches);
         request.whenOver(() => discard(outcome.body));
         // The answer tells the id: the caches must be there by then.
-        if (storage && outcome.stored) {
-          request.hold.become(bytesOut + lengthOf(outcome.stored));
+        if (storage && outcome.deposit) {
+          request.hold.become(bytesOut + lengthOf(outcome.deposit));
           const start = now();
-          const keeping = caches.keep(storage, outcome.stored, request.hold.caller);
+          const keeping = caches.keep(storage, outcome.deposit, request.hold.caller);
           const isKept = await whileWanted(request, keeping).finally(() => {
             stages.store = now() - start;
           });
@@ -124,25 +125,25 @@ async function run(
   operation: Operation,
   body: Uint8Array<ArrayBuffer>,
   request: FastifyRequest,
-  caches: StoredCaches,
+  attachments: Attachments,
 ): Promise<Outcome | undefined> {
   try {
     const { outcome, cancel } = pool.begin(operation.id, body, request.deadline.at, {
       caller: request.hold.caller,
-      caches,
+      attachments,
     });
     request.whenOver(cancel);
     request.stop = cancel;
     return await outcome;
   } catch (error) {
-    if (error instanceof Refused) throw ofRefusal(error);
+    if (error instanceof PoolBusy) throw ofRefusal(error);
     if (error instanceof DeadlineExceeded) throw tooLate(request);
     if (error instanceof Stopped) return undefined;
     throw error;
   }
 }
 
-function ofRefusal({ code, message, retryAfter }: Refused): Problem {
+function ofRefusal({ code, message, retryAfter }: PoolBusy): Problem {
   return new Problem(code, message, [], { 'retry-after': String(retryAfter) });
 }
 
@@ -154,7 +155,7 @@ function problemOf({ code, faults }: Outcome & { ok: false }, caches: Caches): P
 
 /** Sizes and shapes, never numbers. */
 interface Logged {
-  readonly dims?: Dims;
+  readonly dims?: Sizes;
   readonly bytesIn?: number;
   readonly bytesOut?: number;
   readonly flops?: number | undefined;

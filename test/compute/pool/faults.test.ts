@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { now } from '../../../src/compute/messages.js';
 import { createPool, type Pool, type PoolOptions, type Run } from '../../../src/compute/pool/pool.js';
-import type { Dims } from '../../../src/tensor/shapes.js';
+import type { Sizes } from '../../../src/tensor/shapes.js';
 import { WORKER, workerThat } from '../../faulty-worker.js';
 import { numbersFrom, operationCalled, tensorsFor } from '../../values.js';
 
@@ -27,7 +27,7 @@ async function startPool(options: Partial<PoolOptions> = {}): Promise<void> {
 
 const bodies = new Map<string, string>();
 
-function bodyOf(id: string, dims: Dims): string {
+function bodyOf(id: string, dims: Sizes): string {
   const key = `${id} ${JSON.stringify(dims)}`;
   const choices = { prediction: true, way: 1, extras: true };
   const make = () => JSON.stringify(tensorsFor(operationCalled(id).request, dims, numbersFrom(1, 0.2), choices));
@@ -36,7 +36,7 @@ function bodyOf(id: string, dims: Dims): string {
   return body;
 }
 
-function begin(id: string, dims: Dims, ms = 60_000, caller?: string): Run {
+function begin(id: string, dims: Sizes, ms = 60_000, caller?: string): Run {
   const body = new TextEncoder().encode(bodyOf(id, dims));
   return pool.begin(id, body, now() + ms, caller === undefined ? {} : { caller });
 }

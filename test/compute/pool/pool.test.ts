@@ -1,9 +1,11 @@
 import { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { now, type Outcome } from '../../../src/compute/messages.js';
-import { createPool, type Pool, type PoolOptions, Refused } from '../../../src/compute/pool/pool.js';
-import type { Dims } from '../../../src/tensor/shapes.js';
-import { askWith, codec, textOf } from '../../ask.js';
+import { PoolBusy } from '../../../src/compute/pool/busy.js';
+import { createPool, type Pool, type PoolOptions } from '../../../src/compute/pool/pool.js';
+import { machineryWith } from '../../../src/compute/worker/request.js';
+import type { Sizes } from '../../../src/tensor/shapes.js';
+import { askWith, formats, textOf } from '../../ask.js';
 import { WORKER, workerThat } from '../../faulty-worker.js';
 import { builds } from '../../kernels/builds.js';
 import { type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../../values.js';
@@ -25,14 +27,14 @@ const startPool = (options: Partial<PoolOptions> = {}): Promise<Pool> => {
 const bytes = (body: object) => new TextEncoder().encode(JSON.stringify(body));
 const run = async (pool: Pool, id: string, body: object): Promise<Outcome> =>
   pool.begin(id, bytes(body), now() + 60_000).outcome;
-const requestFor = (id: string, dims: Dims, seed: number, way = 1): JsonObject => {
+const requestFor = (id: string, dims: Sizes, seed: number, way = 1): JsonObject => {
   const choices = { prediction: true, way, extras: true };
   return tensorsFor(operationCalled(id).request, dims, numbersFrom(seed, 0.2), choices);
 };
 const tiny = { n_x: 2, n_a: 3, n_y: 2, m: 2, T_x: 3, T_da: 3 };
 
 /** Requests above the limits for blocks, or for pieces, or both. */
-const large: [string, string, Dims, JsonObject][] = [
+const large: [string, string, Sizes, JsonObject][] = [
   ['rnnForward', 'of 2 blocks', { n_x: 90, n_a: 160, n_y: 5, m: 40, T_x: 32 }, {}],
   ['rnnBackward', 'of 3 blocks of unlike sizes', { n_x: 90, n_a: 160, n_y: 5, m: 50, T_x: 13, T_da: 11 }, {}],
   ['lstmForward', 'of 4 blocks, caches inline', { n_x: 64, n_a: 128, n_y: 5, m: 67, T_x: 13 }, { caches: 'inline' }],
@@ -54,7 +56,7 @@ describe('the same request gives the same bytes', () => {
     it.each(['float64', 'float32'])('with 1 and 4 workers, alone and under load, in %s', async (dtype) => {
       const body = { ...requestFor(id, dims, 1), ...options, dtype };
       const kernels = builds.find(({ tier }) => tier === one.tier) ?? builds[0];
-      const expected = textOf(askWith({ kernels, codec }, id, body));
+      const expected = textOf(askWith(machineryWith({ kernels, formats }), id, body));
       const expectSame = (outcome: Outcome) => {
         const same = textOf(outcome) === expected;
         expect(same, 'the same bytes').toBe(true);
@@ -91,12 +93,12 @@ describe('the same request gives the same bytes', () => {
     expect(together.faults[0].pointer).toMatch(/^\/gradients\/da0\/\d+\/3$/);
   });
 
-  it('and its report names the stages and the letters, large or not', async () => {
+  it('and its report names the stages and the sizes, large or not', async () => {
     const [id, , dims] = large[0];
     for (const letters of [dims, { n_x: 2, n_a: 3, n_y: 2, m: 2, T_x: 3 }]) {
       const outcome = await run(four, id, requestFor(id, letters, 1));
       expect(Object.keys(outcome.timings).sort()).toEqual(['compute', 'decode', 'encode', 'queue']);
-      expect(outcome.dims).toEqual(letters);
+      expect(outcome.sizes).toEqual(letters);
       expect(outcome.weightsKnown).toBeGreaterThanOrEqual(0);
     }
   });
@@ -108,7 +110,7 @@ describe('a request that names stored caches', () => {
     const posted = vi.spyOn(Worker.prototype, 'postMessage');
     const body = bytes({ cache_id: 'any', da: [[Array(20_000).fill(0)]] });
     const find = async () => new Uint8Array(10);
-    const outcome = await pool.begin('rnnBackward', body, now() + 60_000, { caches: { find } }).outcome;
+    const outcome = await pool.begin('rnnBackward', body, now() + 60_000, { attachments: { find } }).outcome;
     expect(outcome).toMatchObject({ ok: false, code: 'cache-not-found' }); // ten bytes are no caches
     const moved = posted.mock.calls.map(([, transfer]) => (transfer as ArrayBuffer[]).length);
     posted.mockRestore();
@@ -134,7 +136,7 @@ describe('many requests at once', () => {
     for (const [i, outcome] of outcomes.entries()) {
       const { id, body, wrong } = all[i];
       if (wrong) expect(outcome).toMatchObject({ ok: false, faults: [{ pointer: `/wrong${i}` }] });
-      else expect(textOf(outcome)).toBe(textOf(askWith({ kernels, codec }, id, body)));
+      else expect(textOf(outcome)).toBe(textOf(askWith(machineryWith({ kernels, formats }), id, body)));
     }
     await pool.close();
   });
@@ -150,7 +152,7 @@ describe('many requests at once', () => {
       'rejected',
       'rejected',
     ]);
-    expect(results[4]).toMatchObject({ reason: expect.any(Refused) });
+    expect(results[4]).toMatchObject({ reason: expect.any(PoolBusy) });
     expect((await ask()).ok).toBe(true);
     await pool.close();
   });

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import type { ToWorker } from '../../../src/compute/messages.js';
 import { type Thread, ThreadDied, Threads, type ThreadsOptions } from '../../../src/compute/pool/threads.js';
-import type { ToWorker } from '../../../src/compute/worker/worker.js';
 
 /** A thread that does as it is told: `exit` ends it, anything else comes back after so many milliseconds. */
 const FILE = new URL(

@@ -1,12 +1,13 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { Parameters } from '../../../src/compute/worker/known-weights.js';
+import { KnownWeights } from '../../../src/compute/worker/known-weights.js';
+import { machineryWith } from '../../../src/compute/worker/request.js';
 import { readJson } from '../../../src/formats/json/reader.js';
 import { reference } from '../../../src/kernels/reference.js';
 import type { GroupMember, Values } from '../../../src/tensor/signature.js';
 import type { Dtype } from '../../../src/tensor/tensor.js';
-import { askWith, codec, textOf } from '../../ask.js';
+import { askWith, codec, formats, textOf } from '../../ask.js';
 import { allKernels, builds, fastBuilds } from '../../kernels/builds.js';
 import { type Json, type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../../values.js';
 
@@ -22,20 +23,20 @@ const parameters = (seed: number) => JSON.stringify(requestFor('rnnForward', see
 const body = (weights: string, more = '') =>
   `{"x":${JSON.stringify(others.x)},${more}"a0":${JSON.stringify(others.a0)},"parameters":${weights}}`;
 /** Reads the body of a request that is served. */
-const read = (known: Parameters, text: Buffer, of: GroupMember = signature): Values => {
+const read = (known: KnownWeights, text: Buffer, of: GroupMember = signature): Values => {
   const look = known.look();
   const values = readJson(text, of, codec, look);
   look.accept(values.dtype as Dtype);
   return values;
 };
 /** Reads a body; tells whether its weights were known. */
-const isKnown = (known: Parameters, text: string): boolean => {
+const isKnown = (known: KnownWeights, text: string): boolean => {
   const before = [known.hitRate, lookups.get(known) ?? 0];
   read(known, Buffer.from(text));
   lookups.set(known, before[1] + 1);
   return Math.round(known.hitRate * (before[1] + 1) - before[0] * before[1]) === 1;
 };
-const lookups = new WeakMap<Parameters, number>();
+const lookups = new WeakMap<KnownWeights, number>();
 
 const weightsOf = (values: Values) => values.parameters as Values;
 /** What these weights take where matrices are multiplied with as they are. */
@@ -46,7 +47,7 @@ const bytesOf = (text: string) => {
 
 describe('weights that were read before', () => {
   it('are known by their text, and are the same tensors then', () => {
-    const known = new Parameters(1e6, reference);
+    const known = new KnownWeights(1e6, reference);
     const text = Buffer.from(body(parameters(1)));
     const first = weightsOf(read(known, text));
     expect(known.hitRate).toBe(0);
@@ -59,7 +60,7 @@ describe('weights that were read before', () => {
   });
 
   it('are known wherever they stand in the body, and whatever stands around them', () => {
-    const known = new Parameters(1e6, reference);
+    const known = new KnownWeights(1e6, reference);
     expect(isKnown(known, body(parameters(1)))).toBe(false);
     expect(isKnown(known, body(parameters(1), '"caches":"inline",'))).toBe(true);
     expect(
@@ -71,7 +72,7 @@ describe('weights that were read before', () => {
   });
 
   it('are not known with other white space, another order, or another way to write a number', () => {
-    const known = new Parameters(1e6, reference);
+    const known = new KnownWeights(1e6, reference);
     const text = parameters(1);
     expect(isKnown(known, body(text))).toBe(false);
     expect(isKnown(known, body(text.replace(',', ', ')))).toBe(false);
@@ -84,7 +85,7 @@ describe('weights that were read before', () => {
   });
 
   it('are told apart by their end alone', () => {
-    const known = new Parameters(1e6, reference);
+    const known = new KnownWeights(1e6, reference);
     const text = parameters(1);
     const other = text.replace(/\d\]\]\}$/, (end) => `${(Number(end[0]) + 1) % 10}]]}`);
     expect(other.slice(0, -4)).toBe(text.slice(0, -4));
@@ -100,7 +101,7 @@ describe('weights that were read before', () => {
   });
 
   it('are known for one type of numbers only', () => {
-    const known = new Parameters(1e6, reference);
+    const known = new KnownWeights(1e6, reference);
     const of = (dtype: string) => body(parameters(1), `"dtype":"${dtype}",`);
     expect([isKnown(known, of('float64')), isKnown(known, of('float32'))]).toEqual([false, false]);
     expect([isKnown(known, of('float64')), isKnown(known, of('float32'))]).toEqual([true, true]);
@@ -111,7 +112,7 @@ describe('weights that were read before', () => {
   });
 
   it('are known for one net only', () => {
-    const known = new Parameters(1e6, reference);
+    const known = new KnownWeights(1e6, reference);
     const readAs = (id: string, text: string) => read(known, Buffer.from(text), operationCalled(id).request);
     const text = body(parameters(1));
     readAs('rnnForward', text);
@@ -120,7 +121,7 @@ describe('weights that were read before', () => {
   });
 
   it('stay what they are when the body and the memory they were read in are used for something else', () => {
-    const known = new Parameters(1e6, reference);
+    const known = new KnownWeights(1e6, reference);
     const bytes = Buffer.from(body(parameters(1)));
     const expected = weightsOf(readJson(Buffer.from(bytes), signature));
     read(known, bytes);
@@ -130,7 +131,7 @@ describe('weights that were read before', () => {
   });
 
   it('with a fault are not kept, nor is what is too short to be worth it', () => {
-    const known = new Parameters(1e6, reference);
+    const known = new KnownWeights(1e6, reference);
     const faulty = body(parameters(1).replace('[[', '[[true,'));
     for (const _ of [1, 2]) expect(() => read(known, Buffer.from(faulty))).toThrow();
     const tiny = '{"x":[[[1]]],"a0":[[1]],"parameters":{"Wax":[[1]],"Waa":[[1]],"ba":[[1]]}}';
@@ -139,10 +140,10 @@ describe('weights that were read before', () => {
   });
 
   it('do not hide faults of other members', () => {
-    const known = new Parameters(1e6, reference);
+    const known = new KnownWeights(1e6, reference);
     isKnown(known, body(parameters(1)));
     const faults = (text: string) => {
-      const outcome = askWith({ kernels: builds[0], codec, parameters: known }, 'rnnForward', text);
+      const outcome = askWith(machineryWith({ kernels: builds[0], formats, weights: known }), 'rnnForward', text);
       return outcome.ok ? [] : outcome.faults.map(({ pointer }) => pointer);
     };
     expect(faults(body(parameters(1)))).toEqual([]);
@@ -156,7 +157,7 @@ describe('weights that were read before', () => {
   });
 
   it('are not taken for whole in a body that ends within them, or goes on wrongly behind them', () => {
-    const known = new Parameters(1e6, reference);
+    const known = new KnownWeights(1e6, reference);
     const text = body(parameters(1));
     isKnown(known, text);
     const start = text.indexOf('"parameters":') + '"parameters":'.length;
@@ -175,7 +176,7 @@ describe('the limit', () => {
 
   it('drops what was used least recently', () => {
     const limit = texts.slice(0, 3).reduce((sum, text) => sum + bytesOf(text) + 20, 0);
-    const known = new Parameters(limit, reference);
+    const known = new KnownWeights(limit, reference);
     const ask = (i: number) => isKnown(known, body(texts[i]));
     expect([ask(0), ask(1), ask(2)]).toEqual([false, false, false]);
     expect([ask(0), ask(2)]).toEqual([true, true]);
@@ -187,7 +188,7 @@ describe('the limit', () => {
   });
 
   it('does not keep what is larger than it alone, and loses nothing for it', () => {
-    const known = new Parameters(bytesOf(texts[0]) + 20, reference);
+    const known = new KnownWeights(bytesOf(texts[0]) + 20, reference);
     const large = tensorsFor(signature, { ...dims, n_x: 30 }, numbersFrom(1), {
       prediction: true,
       way: 0,
@@ -199,7 +200,7 @@ describe('the limit', () => {
   });
 
   it.each([0, 1])('of %i bytes keeps nothing', (limit) => {
-    const known = new Parameters(limit, reference);
+    const known = new KnownWeights(limit, reference);
     for (const _ of [1, 2]) expect(isKnown(known, body(texts[0]))).toBe(false);
   });
 
@@ -213,7 +214,7 @@ describe('the limit', () => {
       weights.ba[0][0] = i;
       return JSON.stringify({ Wax: weights.Wax, Waa: weights.Waa, Wya: weights.Wya, ...weights });
     });
-    const known = new Parameters(1e6, reference);
+    const known = new KnownWeights(1e6, reference);
     const ask = (i: number) => isKnown(known, body(alike[i]));
     for (let i = 0; i < 8; i++) expect(ask(i)).toBe(false);
     for (let i = 0; i < 8; i++) expect(ask(i)).toBe(true);
@@ -226,7 +227,10 @@ describe('the limit', () => {
 
 describe('what the weights take', () => {
   const LIMIT = 8e6;
-  const machineryOf = () => ({ kernels: fastBuilds[0], codec, parameters: new Parameters(LIMIT, fastBuilds[0]) });
+  const machineryOf = () => {
+    const weights = new KnownWeights(LIMIT, fastBuilds[0]);
+    return { ...machineryWith({ kernels: fastBuilds[0], formats }), weights };
+  };
   /** Bytes that are in use beside what was before, when the weights of so many requests have come and gone. */
   function bytesAfter(count: number, requestOf: (i: number) => string): number {
     const machinery = machineryOf();
@@ -256,7 +260,7 @@ describe('what the weights take', () => {
   it('is no waste of the limit', () => {
     const machinery = machineryOf();
     for (const _ of [1, 2]) for (let i = 0; i < 500; i++) askWith(machinery, 'lstmCellForward', request(1, 1, i));
-    expect(machinery.parameters.hitRate).toBe(1 / 2);
+    expect(machinery.weights.hitRate).toBe(1 / 2);
   });
 });
 
@@ -288,9 +292,9 @@ describe.each(withWeights)('%s with known %s', (id, where) => {
     const request = { ...requestFor(id, 1, { prediction: true, way, extras: true }), dtype } as JsonObject;
     const holder = where.includes('.') ? (request[where.split('.')[0]] as JsonObject) : request;
     expect(holder.parameters).toBeDefined();
-    const alone = textOf(askWith({ kernels, codec }, id, request));
-    const known = new Parameters(1e6, reference);
-    const ask = (one: JsonObject) => textOf(askWith({ kernels, codec, parameters: known }, id, one));
+    const alone = textOf(askWith(machineryWith({ kernels, formats }), id, request));
+    const known = new KnownWeights(1e6, reference);
+    const ask = (one: JsonObject) => textOf(askWith(machineryWith({ kernels, formats, weights: known }), id, one));
     expect(ask(request)).toBe(alone);
     // Another request between: other weights, in the memory that these were in.
     ask({ ...requestFor(id, 2, { prediction: true, way, extras: true }), dtype });
@@ -301,8 +305,8 @@ describe.each(withWeights)('%s with known %s', (id, where) => {
 
 describe('weights that forward and backward operations share', () => {
   it('are read once', () => {
-    const known = new Parameters(1e6, reference);
-    const machinery = { kernels: fastBuilds[0], codec, parameters: known };
+    const known = new KnownWeights(1e6, reference);
+    const machinery = machineryWith({ kernels: fastBuilds[0], formats, weights: known });
     const { parameters: weights, ...rest } = requestFor('lstmBackward', 1);
     const { da, dc, ...inputs } = rest as Record<string, Json>;
     const forward = { ...inputs, parameters: weights, caches: 'inline' };

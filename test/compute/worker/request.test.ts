@@ -43,10 +43,10 @@ describe('the work of a request', () => {
     expect(refusal('rnnForward', huge, 2 ** 30).code).toBe('work-too-large');
   }, 120_000);
 
-  it('tells its stages and its letters', () => {
-    const { timings, dims: letters } = ask('lstmBackward', request('lstmBackward'));
+  it('tells its stages and its sizes', () => {
+    const { timings, sizes } = ask('lstmBackward', request('lstmBackward'));
     expect(Object.keys(timings)).toEqual(['queue', 'decode', 'compute', 'encode']);
-    expect(letters).toEqual(dims);
+    expect(sizes).toEqual(dims);
   });
 });
 

@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { loadJsonCodec } from '../../../src/formats/json/codec.js';
 import { readJson } from '../../../src/formats/json/reader.js';
-import { longestText, segmentsOf } from '../../../src/formats/json/writer.js';
+import { longestSlice, slicesOf } from '../../../src/formats/json/writer.js';
 import { Refusal } from '../../../src/tensor/refusal.js';
-import { choice, type GroupMember, group, tensor } from '../../../src/tensor/signature.js';
+import { choice, type GroupMember, group } from '../../../src/tensor/signature.js';
 import { rowMajor, type Tensor, timeMajor } from '../../../src/tensor/tensor.js';
 import { writeJson } from '../../ask.js';
+import { tensor } from '../../symbols.js';
 
 const roads = [
   { road: 'plain', codec: undefined },
@@ -75,7 +76,7 @@ describe.each(roads)('the member dtype, $road road', ({ codec }) => {
     const data = new Float32Array(3000).fill(longest);
     const values = { w: { shape, strides: timeMajor(shape), data } };
     const bytes = writeJson(answer, values, codec);
-    const bound = longestText(segmentsOf(answer, values));
+    const bound = slicesOf(answer, values).reduce((sum, slice) => sum + longestSlice(slice), 0);
     expect(bytes.length).toBeLessThanOrEqual(bound);
     expect(bytes.length / bound).toBeGreaterThan(0.98);
     data.forEach((_, i) => {

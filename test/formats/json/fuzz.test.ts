@@ -3,13 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { loadJsonCodec } from '../../../src/formats/json/codec.js';
 import { readJson } from '../../../src/formats/json/reader.js';
 import { stridesFor } from '../../../src/tensor/shapes.js';
-import { choice, group, tensor } from '../../../src/tensor/signature.js';
+import { choice, group } from '../../../src/tensor/signature.js';
 import { arrayOf, elements, type Tensor } from '../../../src/tensor/tensor.js';
 import { writeJson } from '../../ask.js';
 import { byteMutation, mutated } from '../../fuzz/bodies.js';
 import { DTYPES, readOnAllRoads } from '../../fuzz/codec.js';
 import { bytesOf, corpus } from '../../fuzz/corpus.js';
 import { anyDouble, anyFloat, numberTexts } from '../../fuzz/numbers.js';
+import { tensor } from '../../symbols.js';
 
 /** What the plain reader and writer do, the fast ones do to the last bit; and both of them what the corpus says. */
 

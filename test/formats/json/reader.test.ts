@@ -4,8 +4,9 @@ import { type JsonCodec, loadJsonCodec } from '../../../src/formats/json/codec.j
 import { readJson } from '../../../src/formats/json/reader.js';
 import { MAX_DEPTH } from '../../../src/formats/json/scanner.js';
 import { Refusal } from '../../../src/tensor/refusal.js';
-import { choice, group, integer, optional, tensor } from '../../../src/tensor/signature.js';
+import { choice, group, integer, optional } from '../../../src/tensor/signature.js';
 import type { Tensor } from '../../../src/tensor/tensor.js';
+import { tensor } from '../../symbols.js';
 
 const signature = group('Request', 'a request', {
   x: tensor('n_x m', 'input'),

@@ -2,11 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { JsonCodec } from '../../../src/formats/json/codec.js';
 import { readJson } from '../../../src/formats/json/reader.js';
-import { longestTensor } from '../../../src/formats/json/writer.js';
+import { longestSlice } from '../../../src/formats/json/writer.js';
 import { stridesFor } from '../../../src/tensor/shapes.js';
-import { group, tensor } from '../../../src/tensor/signature.js';
+import { group } from '../../../src/tensor/signature.js';
 import { arrayOf, elements, type Tensor } from '../../../src/tensor/tensor.js';
 import { codec, writeJson } from '../../ask.js';
+import { tensor } from '../../symbols.js';
 import { numbersFrom } from '../../values.js';
 import { written } from './written.js';
 
@@ -80,7 +81,7 @@ describe.each(roads)('JSON writer, $road road', ({ codec }) => {
   ] as const)('has room for the longest text of a %s, and nothing to spare', (dtype, value, text) => {
     const tensor = { shape: [1000], strides: [1], data: new arrayOf[dtype](1000).fill(value) };
     expect(JSON.parse(writtenBy(codec, tensor).replaceAll(text, '1')).w).toEqual(Array(1000).fill(1));
-    expect(text.length + 1).toBe((longestTensor(tensor) - '[],'.length) / 1000);
+    expect(text.length + 1).toBe((longestSlice({ tensor, first: true, last: true }) - '[],'.length) / 1000);
   });
 });
 
@@ -101,7 +102,7 @@ it.each(['float64', 'float32'] as const)('no %s has a longer text than there is 
   }
   const data = arrayOf[dtype].from(numbers).filter(Number.isFinite);
   const tensor = { shape: [data.length], strides: [1], data };
-  const longest = (longestTensor(tensor) - '[],'.length) / data.length - 1;
+  const longest = (longestSlice({ tensor, first: true, last: true }) - '[],'.length) / data.length - 1;
   const texts = writtenBy(codec, tensor).slice('{"w":['.length, -2).split(',');
   expect(texts.filter((text) => text.length > longest)).toEqual([]);
   expect(texts).toHaveLength(data.length);

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { machineryWith } from '../../../src/compute/worker/request.js';
 import { chooseKernels } from '../../../src/kernels/choose.js';
 import type { Tier } from '../../../src/kernels/kernels.js';
 import { configSchema } from '../../../src/settings/config.js';
-import { askWith, codec, textOf } from '../../ask.js';
+import { askWith, formats, textOf } from '../../ask.js';
 import { rounded } from '../../bench/statistics.js';
 import { startService } from '../../service/process.js';
 import { startRedis } from '../../service/redis.js';
@@ -93,7 +94,7 @@ interface Pair {
 }
 
 function makePairs(tier: Tier, seed: number): Pair[] {
-  const machinery = { kernels: chooseKernels(tier), codec };
+  const machinery = machineryWith({ kernels: chooseKernels(tier), formats });
   return Array.from({ length: PAIRS }, (_, i) => {
     const kind = i % 2 === 0 ? 'rnn' : 'lstm';
     const dims = { n_x: 4, n_a: 16, n_y: 2, m: 3, T_x: 10 + i, T_da: 10 + i };

@@ -1,0 +1,75 @@
+import type { Part } from '../operations/operation.js';
+import { type Sizes, shapeIn } from '../tensor/shapes.js';
+import { type AnyTensor, type FlatTensor, tensorAt, type Values, withTensors } from '../tensor/signature.js';
+import type { Shape } from '../tensor/tensor.js';
+import type { Request } from './request.js';
+
+/** What a request fills: its answer, what its forward pass leaves, and tensors to work in. */
+export type FilledPart = Exclude<Part, 'request'>;
+
+/** A tensor that a request needs room for, beside its own. */
+export interface PlannedTensor extends FlatTensor {
+  readonly part: FilledPart;
+  readonly shape: Shape;
+  /** Names it among all tensors of a request. */
+  readonly key: string;
+}
+
+/** A tensor that has been computed. */
+export interface Computed extends PlannedTensor {
+  readonly tensor: AnyTensor;
+}
+
+/** Where a tensor of a filled part comes from. */
+interface Origin {
+  readonly path: readonly string[];
+  readonly from: { readonly key: string } | { readonly request: FlatTensor };
+}
+
+/** The members that exist for one request: which tensors it needs, and what each of its parts is made of. */
+export interface Members {
+  /** In the order in which they are checked for numbers that are not finite. */
+  readonly planned: readonly PlannedTensor[];
+  readonly origins: Readonly<Record<FilledPart, readonly Origin[]>>;
+}
+
+export function membersOf(request: Request): Members {
+  const { operation, values, sizes } = request;
+  const all: Sizes = { ...sizes, ...operation.symbols(sizes) };
+  const planned: PlannedTensor[] = [];
+  const originsOf = (part: FilledPart): Origin[] => {
+    return operation.tensors[part].flatMap((one): Origin[] => {
+      if (!operation.exists(part, one.path[0], values)) return [];
+      const { path, pointer, member, source } = one;
+      if (source?.of === 'answer') return [{ path, from: { key: keyOf('answer', source.pointer) } }];
+      const repeated = operation.tensors.request.find((other) => other.pointer === source?.pointer);
+      if (repeated && tensorAt(values, repeated)) return [{ path, from: { request: repeated } }];
+      const shape = shapeIn(all, member);
+      if (shape === undefined) return [];
+      const key = keyOf(part, pointer);
+      planned.push({ ...one, part, shape, key });
+      return [{ path, from: { key } }];
+    });
+  };
+  const origins = { scratch: originsOf('scratch'), forward: originsOf('forward'), answer: originsOf('answer') };
+  return { planned, origins };
+}
+
+function keyOf(part: FilledPart, pointer: string): string {
+  return `${part} ${pointer}`;
+}
+
+/** The values of a part of a request: those that it repeats, and those that are computed, by key. */
+export function valuesOf(
+  { origins }: Members,
+  part: FilledPart,
+  request: Values,
+  computed: ReadonlyMap<string, AnyTensor>,
+): Values {
+  const tensors = origins[part].map(({ path, from }): [readonly string[], AnyTensor] => {
+    const tensor = 'key' in from ? computed.get(from.key) : tensorAt(request, from.request);
+    if (!tensor) throw new Error(`nothing is there for /${path.join('/')}`);
+    return [path, tensor];
+  });
+  return withTensors({}, tensors);
+}
