@@ -86,7 +86,7 @@ async function main(): Promise<void> {
   const { address: host } = await lookup(config.HOST, { order: 'ipv4first' }).catch((error: Error) => {
     throw new ConfigError(`HOST is ${JSON.stringify(config.HOST)}, but ${error.message}`);
   });
-  if (!stopping) await app.listen({ host, port: config.PORT });
+  if (!stopping) await app.listen({ host, port: config.PORT, backlog: 4096 });
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../settings/config.js';
+import { takesMore } from './pipelining.js';
 import { type OnRefusal, refuseOnSocket } from './refuse-on-socket.js';
 import type { Turns } from './turns.js';
 
@@ -13,6 +14,18 @@ export interface ConnectionsOptions {
   readonly onRefusal: OnRefusal;
 }
 
+/** Connections of an address. */
+interface Taken {
+  count: number;
+  /** Those that are read. */
+  readonly read: Set<Socket>;
+  /** A turn of the event loop, and how many requests and ends of connections they have brought in it. */
+  turn: number;
+  brought: number;
+}
+
+/** An address that brings less in a turn of the event loop is not who makes it long. */
+const MANY = 32;
 /** How long a connection is left alone for which there is not even an answer: whoever tries again at once tries again later. */
 const SILENCE_MS = 1000;
 
@@ -23,20 +36,48 @@ const SILENCE_MS = 1000;
 export const connectionsPlugin = fp(
   async (app: FastifyInstance, { config, isProxy, turns, onRefusal }: ConnectionsOptions) => {
     /** Of each address. */
-    const counts = new Map<string, number>();
-    let taken = 0;
+    const taken = new Map<string, Taken>();
+    let takenInAll = 0;
     let refused = 0;
 
     function take(socket: Socket, address: string): void {
-      counts.set(address, (counts.get(address) ?? 0) + 1);
-      taken++;
+      const of = taken.get(address) ?? { count: 0, read: new Set(), turn: 0, brought: 0 };
+      taken.set(address, of);
+      of.count++;
+      takenInAll++;
       socket.once('close', () => {
-        taken--;
-        const left = (counts.get(address) ?? 1) - 1;
-        if (left === 0) counts.delete(address);
-        else counts.set(address, left);
+        bring(address);
+        takenInAll--;
+        of.read.delete(socket);
+        if (--of.count === 0) taken.delete(address);
       });
-      inTurn(socket, address, () => {});
+      inTurn(socket, address, () => countAsRead(socket, of));
+    }
+
+    /**
+     * A turn of the event loop reads all connections on which something has come, and where these are thousands it takes
+     * long. Then those of an address that has brought much in it are not read, until it is their turn again.
+     */
+    function bring(address: string): void {
+      const of = taken.get(address);
+      if (of === undefined) return;
+      if (of.turn !== turns.number) {
+        of.turn = turns.number;
+        of.brought = 0;
+      }
+      if (++of.brought < MANY || !turns.isLong()) return;
+      for (const socket of of.read) {
+        socket.pause();
+        turns.wait(address, () => {
+          if (takesMore(socket)) socket.resume();
+          countAsRead(socket, of);
+        });
+      }
+      of.read.clear();
+    }
+
+    function countAsRead(socket: Socket, of: Taken): void {
+      if (!socket.destroyed) of.read.add(socket);
     }
 
     /** There are as many of these as of those that are taken, at most. */
@@ -56,7 +97,7 @@ export const connectionsPlugin = fp(
       if (turns.mayBegin()) begin();
       else {
         socket.pause();
-        turns.wait(`connections of ${address}`, () => {
+        turns.wait(address, () => {
           socket.resume();
           begin();
         });
@@ -65,11 +106,13 @@ export const connectionsPlugin = fp(
 
     app.server.on('connection', (socket: Socket) => {
       const { remoteAddress: address = '' } = socket;
-      if (taken >= config.CONNECTION_LIMIT) refuse(socket, address, 'TOO_MANY_CONNECTIONS');
-      else if ((counts.get(address) ?? 0) >= config.ADDRESS_LIMIT && !isProxy(address)) {
+      turns.accepted();
+      if (takenInAll >= config.CONNECTION_LIMIT) refuse(socket, address, 'TOO_MANY_CONNECTIONS');
+      else if ((taken.get(address)?.count ?? 0) >= config.ADDRESS_LIMIT && !isProxy(address)) {
         refuse(socket, address, 'TOO_MANY_CONNECTIONS_OF_ADDRESS');
       } else take(socket, address);
     });
+    app.server.on('request', ({ socket }) => bring(`${socket.remoteAddress}`));
   },
   { name: 'connections' },
 );

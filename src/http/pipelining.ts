@@ -125,6 +125,11 @@ export function isBusy(socket: Socket): boolean {
   return lines.has(socket);
 }
 
+/** Are requests read of it that it may yet bring? */
+export function takesMore(socket: Socket): boolean {
+  return !lines.get(socket)?.isLast;
+}
+
 /** Nothing that the connection brings from now on is begun: it has been told that it is refused. */
 export function ignoreWhatComes(socket: Socket): void {
   lines.get(socket)?.forget?.();

@@ -1,9 +1,15 @@
-/** So many a turn of the event loop begins at once. Where more come, each later turn begins one. */
+/** So many a turn of the event loop begins, at most. */
 const AT_ONCE = 8;
+/** Milliseconds after which a turn begins no more of what waits. */
+const SLICE_MS = 2;
+/** While connections come, nothing that waits is begun for so many milliseconds: each turn accepts but one of them. */
+const ACCEPT_MS = 5;
+/** A turn of the event loop that has gone on for so many milliseconds is long. */
+const LONG_MS = 10;
 
 /**
  * Begins the requests that come. Where they come faster than they can be answered, they stand in lines, and the lines
- * take turns: whoever brings thousands waits for themselves. Between any two the event loop has a turn, in which it
+ * take turns: whoever brings thousands waits for themselves. The turns of the event loop stay short, since in each it
  * accepts one connection and sees what else has come; so those who are in no line are not behind the lines either.
  */
 export class Turns {
@@ -11,6 +17,12 @@ export class Turns {
   /** Those that this turn of the event loop has begun. */
   #begun = 0;
   #isCounting = false;
+  /** When this turn had its first event that is counted here. */
+  #since = 0;
+  #number = 0;
+  #hasAccepted = false;
+  /** When those that wait have had their time. */
+  #sliceEnd = 0;
   #isHurried = false;
 
   /** Is it time for one more now, as nobody waits? Then it has been counted. */
@@ -29,6 +41,22 @@ export class Turns {
     this.#count();
   }
 
+  /** This turn of the event loop has accepted a connection, and more may stand behind it. */
+  accepted(): void {
+    this.#hasAccepted = true;
+  }
+
+  /** Has this turn of the event loop gone on for long, and is there time for others? */
+  isLong(): boolean {
+    return !this.#isHurried && performance.now() - this.#since > LONG_MS;
+  }
+
+  /** Which turn of the event loop this is. */
+  get number(): number {
+    this.#count();
+    return this.#number;
+  }
+
   /** From now on nothing waits, and what does is begun. */
   hurry(): void {
     this.#isHurried = true;
@@ -38,15 +66,22 @@ export class Turns {
   #count(): void {
     if (this.#isCounting) return;
     this.#isCounting = true;
+    this.#since = performance.now();
     setImmediate(this.#next);
   }
 
   readonly #next = (): void => {
     this.#begun = 0;
+    this.#number++;
     this.#isCounting = false;
+    const hasAccepted = this.#hasAccepted;
+    this.#hasAccepted = false;
     if (this.#lines.size === 0) return;
-    this.#beginNext();
     this.#count();
+    const now = performance.now();
+    if (hasAccepted && now < this.#sliceEnd + ACCEPT_MS) return;
+    this.#sliceEnd = now + SLICE_MS;
+    for (let i = 0; i < AT_ONCE && this.#lines.size > 0 && performance.now() < this.#sliceEnd; i++) this.#beginNext();
   };
 
   #beginNext(): void {

@@ -109,4 +109,31 @@ describe('connections', () => {
     await refused.closed;
     expect(refused.answer()).toMatch(/^HTTP\/1.1 503 /);
   });
+
+  it('of one address that bring thousands of requests at once are read in turns, and all are answered', async () => {
+    service = await start({ workers: 1 });
+    const many = [];
+    for (let i = 0; i < 400; i++) many.push(await open('127.0.0.2'));
+    for (const { socket } of many) socket.write(GET);
+    for (const { answer } of many) while (!answer().includes('}')) await sleep(1);
+
+    let inTurn = 0;
+    let most = 0;
+    let goesOn = true;
+    service.app.server.prependListener('request', () => {
+      most = Math.max(most, ++inTurn);
+      const end = performance.now() + 0.25;
+      while (performance.now() < end);
+    });
+    const turn = () => {
+      inTurn = 0;
+      if (goesOn) setImmediate(turn);
+    };
+    turn();
+    for (const { socket } of many) socket.write(GET);
+    for (const { answer } of many) while (answer().split('{').length < 3) await sleep(1);
+    goesOn = false;
+    expect(most).toBeGreaterThanOrEqual(8);
+    expect(most).toBeLessThan(200);
+  });
 });

@@ -25,7 +25,8 @@ export interface Acted {
 const file = fileURLToPath(import.meta.url);
 /** More than one, since one process may have too few file descriptors. */
 const CREWS = 2;
-const NICE = 10;
+/** Behind the threads of the service that compute, too. */
+const NICE = 19;
 
 export async function startCrews(): Promise<Crews> {
   const children = Array.from({ length: CREWS }, () => fork(file));
