@@ -18,6 +18,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
+/** Connections that may wait in the system until they are accepted: more are dropped, and their clients try again a second later. */
+const BACKLOG = 4096;
 /** How long the last traces may take to be sent. */
 const FLUSH_MS = 3000;
 
@@ -86,7 +88,7 @@ async function main(): Promise<void> {
   const { address: host } = await lookup(config.HOST, { order: 'ipv4first' }).catch((error: Error) => {
     throw new ConfigError(`HOST is ${JSON.stringify(config.HOST)}, but ${error.message}`);
   });
-  if (!stopping) await app.listen({ host, port: config.PORT, backlog: 4096 });
+  if (!stopping) await app.listen({ host, port: config.PORT, backlog: BACKLOG });
 }
 
 /**

@@ -114,6 +114,7 @@ function collect(
       reject(problem);
     }
     function take(chunk: Uint8Array): void {
+      request.hasCome();
       const problem = makeRoom(length + chunk.length);
       if (problem) {
         refuse(problem);

@@ -1,10 +1,17 @@
 import type { Socket } from 'node:net';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../settings/config.js';
 import { takesMore } from './pipelining.js';
 import { type OnRefusal, refuseOnSocket } from './refuse-on-socket.js';
 import type { Turns } from './turns.js';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Counts a piece of its body among what its address brings. */
+    hasCome(): void;
+  }
+}
 
 export interface ConnectionsOptions {
   readonly config: Pick<Config, 'CONNECTION_LIMIT' | 'ADDRESS_LIMIT'>;
@@ -19,7 +26,7 @@ interface Taken {
   count: number;
   /** Those that are read. */
   readonly read: Set<Socket>;
-  /** A turn of the event loop, and how many requests and ends of connections they have brought in it. */
+  /** A turn of the event loop, and how many requests, pieces of bodies and ends of connections they have brought. */
   turn: number;
   brought: number;
 }
@@ -113,6 +120,9 @@ export const connectionsPlugin = fp(
       } else take(socket, address);
     });
     app.server.on('request', ({ socket }) => bring(`${socket.remoteAddress}`));
+    app.decorateRequest('hasCome', function (this: FastifyRequest) {
+      bring(`${this.raw.socket.remoteAddress}`);
+    });
   },
   { name: 'connections' },
 );
