@@ -53,6 +53,9 @@ const UNREAD: readonly ProblemCode[] = ['request-timeout', 'deadline-exceeded', 
 const MOST_FIELDS = 100;
 export const FIELDS_READ = MOST_FIELDS + 1;
 
+/** By RFC 9110 (7.2) and RFC 3986 (3.2.2): a name or an address, and perhaps a port. It may be empty. */
+const HOST = /^([\w.~!$&'()*+;=%-]*|\[[\da-z:.]+\])(:\d*)?$/i;
+
 /** What Node's parser takes, and the service does not. */
 function oddityOf({ headers, httpVersion, rawHeaders }: IncomingMessage): Problem | undefined {
   const close = { connection: 'close' };
@@ -66,6 +69,14 @@ function oddityOf({ headers, httpVersion, rawHeaders }: IncomingMessage): Proble
     return new Problem(
       'invalid-http',
       `the request has Transfer-Encoding ${coding.slice(0, 100)}, but the service knows chunked alone`,
+      [],
+      close,
+    );
+  }
+  if (!HOST.test(headers.host ?? '')) {
+    return new Problem(
+      'invalid-http',
+      `the request has Host ${headers.host?.slice(0, 100)}, which is no host`,
       [],
       close,
     );

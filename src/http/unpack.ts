@@ -17,9 +17,14 @@ const SMALL_BODY_BYTES = 4096;
  * @throws Problem unsupported-media-type
  */
 export function packingOf(headers: IncomingHttpHeaders): Packing | undefined {
-  const given = headers['content-encoding'] ?? 'identity';
-  switch (given.toLowerCase()) {
-    case 'identity':
+  const given = headers['content-encoding'] ?? '';
+  // In a list, identity says nothing.
+  const codings = given
+    .toLowerCase()
+    .split(',')
+    .map((coding) => coding.trim());
+  switch (codings.filter((coding) => coding !== '' && coding !== 'identity').join()) {
+    case '':
       return undefined;
     case 'gzip':
     case 'x-gzip':

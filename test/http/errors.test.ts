@@ -384,6 +384,13 @@ describe('what comes to the socket in an odd way', () => {
 
   const chunked = `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
 
+  it.each(['', 'a', 'A.example.org:443', 'a_b:', '127.0.0.1:80', '[::1]:3000', 'xn--bcher-kva.example', 'a%20b'])(
+    'Host: %s is answered',
+    async (host) => {
+      expect(await raw(`GET / HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`)).toMatch(/^HTTP\/1.1 200 /);
+    },
+  );
+
   it('a head of 100 fields is answered', async () => {
     const text = `GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n${'a: b\r\n'.repeat(98)}\r\n`;
     expect(await raw(text)).toMatch(/^HTTP\/1.1 200 /);
@@ -392,6 +399,14 @@ describe('what comes to the socket in an odd way', () => {
   it.each([
     ['no Host', 'GET / HTTP/1.1\r\nconnection: close\r\n\r\n', 400, 'invalid-http'],
     ['two Hosts', 'GET / HTTP/1.1\r\nhost: a\r\nHost: b\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n', 400, 'invalid-http'],
+    ...['a b', 'a,b', 'a, a', 'a/b', 'u@a', '[::1', 'a:b', 'a:80:80', '<a>'].map(
+      (host): [string, string, number, string] => [
+        `a Host that is none, ${host}`,
+        `GET / HTTP/1.1\r\nhost: ${host}\r\n\r\n`,
+        400,
+        'invalid-http',
+      ],
+    ),
     ['the same Host twice', 'GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n', 400, 'invalid-http'],
     ['two Hosts in HTTP/1.0', 'GET / HTTP/1.0\r\nhost: a\r\nhost: b\r\n\r\n', 400, 'invalid-http'],
     ['an empty Host and another one', 'GET / HTTP/1.1\r\nhost:\r\nhost: b\r\n\r\n', 400, 'invalid-http'],

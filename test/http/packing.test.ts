@@ -76,7 +76,10 @@ describe('a packed body', () => {
     ['deflate', (body) => deflateRawSync(body, { level: 0 })],
     ['gzip', (body) => Buffer.concat([gzipSync(body.subarray(0, 9)), gzipSync(body.subarray(9))])],
     ['gzip', (body) => gzipSync(body, { level: 0 })],
+    ['gzip, identity', gzipSync],
+    ['identity,deflate ,', deflateSync],
     ['identity', (body) => Buffer.from(body)],
+    ['identity, identity', (body) => Buffer.from(body)],
     ['Identity', (body) => Buffer.from(body)],
     ['', (body) => Buffer.from(body)],
   ];
@@ -173,7 +176,8 @@ describe('a packed body', () => {
     'x-deflate',
     'gzip, gzip',
     'gzip,deflate',
-    'identity, gzip',
+    'gzip, identity, deflate',
+    'gzip identity',
     'gzip;q=1',
     'aes128gcm',
   ])('Content-Encoding %s is 415, which says what would be taken', async (encoding) => {

@@ -292,7 +292,7 @@ interface Flaw {
  * Consumes nested arrays of numbers: the shape they are nested in, or what is wrong with them. No number is computed
  * that cannot be too large, so that large bodies are refused quickly.
  *
- * `index` of the scanner is at any time the path of the value that comes next.
+ * `index` of the scanner is at any time the path of the value that comes next or, until what stands behind it is known, has been read.
  */
 function checkNestedArrays(scanner: Scanner, dtype: Dtype): number[] | Flaw {
   const { index } = scanner;
@@ -319,8 +319,10 @@ function checkNestedArrays(scanner: Scanner, dtype: Dtype): number[] | Flaw {
     }
 
     if (rank === 0) return shape; // a single number
-    index[index.length - 1]++;
-    while (!hasNext(scanner, CLOSE_ARRAY)) {
+    for (;;) {
+      const isMore = hasNext(scanner, CLOSE_ARRAY);
+      index[index.length - 1]++;
+      if (isMore) break;
       const count = index.pop() ?? 0;
       const depth = index.length;
       shape[depth] ??= count;
@@ -334,7 +336,6 @@ function checkNestedArrays(scanner: Scanner, dtype: Dtype): number[] | Flaw {
         };
       }
       if (depth === 0) return shape;
-      index[depth - 1]++;
     }
   }
 }

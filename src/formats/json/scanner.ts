@@ -283,8 +283,9 @@ export function skipValue(scanner: Scanner): void {
     for (;;) {
       const close = open.at(-1);
       if (close === undefined) return;
+      const isMore = hasNext(scanner, close);
       if (isCounted()) index[index.length - 1]++;
-      if (hasNext(scanner, close)) {
+      if (isMore) {
         if (close === CLOSE_OBJECT) skipName(scanner);
         break;
       }

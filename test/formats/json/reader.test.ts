@@ -144,7 +144,10 @@ describe('what is not JSON is refused at its byte', () => {
     // What is no number that JSON has in other ways.
     ['{"x":[[1],[.5]]}', '/x/1/0', 11, '"." where a value is expected (byte 11, in /x/1/0)'],
     ['{"x":[[1],[0,+1]]}', '/x/1/1', 13, '"+" where a value is expected'],
-    ['{"x":[[1],[01]]}', '/x/1/1', 12, '"1" where "," or "]" is expected'],
+    ['{"x":[[1],[01]]}', '/x/1/0', 12, '"1" where "," or "]" is expected'],
+    ['{"x":[[1,2],[3,0x1]]}', '/x/1/1', 16, '"x" where "," or "]" is expected'],
+    ['{"x":[[1,2_0]]}', '/x/0/1', 10, '"_" where "," or "]" is expected'],
+    ['{"x":[[1],[2]3]}', '/x/1', 13, '"3" where "," or "]" is expected'],
     ['{"x":[[1,2,]]}', '/x/0/2', 11, '"]" where a value is expected'],
     ['{"x":[[1],[Nano]]}', '/x/1/0', 11, '"N" where a value is expected'],
     ['{"x":[[1],[1.#INF]]}', '/x/1/0', 13, '"#" where a digit is expected'],
