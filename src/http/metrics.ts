@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { amount } from '../compute/amount.js';
 import type { Pool, PoolStats } from '../compute/pool/pool.js';
+import { NO_MEMORY } from '../compute/worker/allocation.js';
 import { operations } from '../operations/operations.js';
 import { usableMemory } from '../settings/memory.js';
 import type { CacheStats, CacheStore } from '../stores/store.js';
@@ -78,6 +79,7 @@ export function createMetrics({ pool, queueLimit, isReady, caches, log }: Metric
   const none = meters.get(NONE) as Meter;
   const meterFor = (request: FastifyRequest) => meters.get(labelOf(request)) ?? none;
   let weightsKnown = 0;
+  let allocationFailures = 0;
 
   const counter = (name: string, help: string, labelNames: string[], counts: () => Iterable<Count>) =>
     new Counter({
@@ -146,6 +148,11 @@ export function createMetrics({ pool, queueLimit, isReady, caches, log }: Metric
   total('unroll_worker_restarts_total', 'Worker threads that were replaced.', () => pool.stats().restarts);
   ofPool('unroll_memory_bytes', 'Bytes of the memory budget in use.', 'bytes');
   ofPool('unroll_memory_limit_bytes', 'Bytes of the memory budget.', 'bytesLimit');
+  total(
+    'unroll_allocation_failures_total',
+    'Requests that were refused with 503 because the system had no memory for them, whatever the budget says.',
+    () => allocationFailures,
+  );
   gauge(
     'unroll_weights_known_ratio',
     'Share of the weights it was sent that the latest worker knew.',
@@ -191,6 +198,7 @@ export function createMetrics({ pool, queueLimit, isReady, caches, log }: Metric
       if (!reply.raw.writableFinished) return; // it is abandoned
       const meter = meterFor(request);
       count(meter, reply.problem ?? reply.statusCode);
+      if (reply.refusal?.detail === NO_MEMORY) allocationFailures++;
       if (reply.problem === undefined) observe(meter.seconds, reply.elapsedTime / 1000);
       const { bytesIn = 0, bytesOut = 0, flops = 0 } = reply.logged ?? {};
       meter.bytesIn.value += amount('the size of a body', bytesIn);

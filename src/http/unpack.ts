@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { createGunzip, createInflate, createInflateRaw } from 'node:zlib';
+import { isAllocationFailure, NO_MEMORY } from '../compute/worker/allocation.js';
 import { Problem } from './problems.js';
 
 export type Packing = 'gzip' | 'deflate';
@@ -77,7 +78,10 @@ export function unpack(
     }
     unpacker ??= unpackerFor(packing, chunk[0], Number(payload.headers['content-length']))
       .on('data', take)
-      .once('error', ({ message }) => broken(message))
+      .once('error', (error) => {
+        if (isAllocationFailure(error)) refuse(new Problem('overloaded', NO_MEMORY));
+        else broken(error.message);
+      })
       .once('end', () => {
         // What stands behind the end is passed over by zlib.
         if ((unpacker?.bytesWritten ?? 0) < came) broken('something stands behind its end');

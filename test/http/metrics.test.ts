@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Histogram, Registry } from 'prom-client';
 import supertest from 'supertest';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { isAllocationFailure } from '../../src/compute/worker/allocation.js';
 import { BOUNDS, observations, observe, registerHistogram } from '../../src/http/histogram.js';
 import { createMetrics } from '../../src/http/metrics.js';
 import { operations } from '../../src/operations/operations.js';
@@ -58,6 +59,54 @@ beforeAll(async () => {
   service = await start({ workers: 2, bodyLimit: 100_000 });
 });
 afterAll(() => service.stop());
+
+describe('memory that the system does not have', () => {
+  it('is 503 overloaded, and counted apart', async () => {
+    const mine = await start({ workers: 1 });
+    const Real = Uint8Array;
+    class Short extends Real {
+      constructor(...args: [never]) {
+        if ((args[0] as unknown) === 2_000_000) throw new RangeError('Array buffer allocation failed');
+        super(...args);
+      }
+    }
+    vi.stubGlobal('Uint8Array', Short);
+    try {
+      const refused = await post(mine.url, ' '.repeat(2_000_000));
+      expect(refused.status).toBe(503);
+      expect(await refused.json()).toMatchObject({
+        code: 'overloaded',
+        detail: 'the system has no memory for this request now',
+      });
+      const failures = (samples: readonly Sample[]) => sum(samples, 'unroll_allocation_failures_total');
+      const samples = await scrapeUntil(mine.url, (some) => failures(some) === 1);
+      expect(failures(samples)).toBe(1);
+      expect(sum(samples, 'unroll_requests_total', { operation: 'lstmForward', code: 'overloaded' })).toBe(1);
+    } finally {
+      vi.unstubAllGlobals();
+      await mine.stop();
+    }
+  });
+
+  it('is told by JavaScript, WebAssembly, Node and zlib in their own words', () => {
+    const withCode = (code: string) => Object.assign(new Error('no'), { code });
+    const told = [
+      new RangeError('Array buffer allocation failed'),
+      new RangeError('WebAssembly.Memory(): could not allocate memory'),
+      new RangeError('WebAssembly.Memory.grow(): Unable to grow instance memory'),
+      withCode('ERR_MEMORY_ALLOCATION_FAILED'),
+      withCode('Z_MEM_ERROR'),
+    ];
+    expect(told.map(isAllocationFailure)).toEqual(told.map(() => true));
+    const others = [
+      new RangeError('Invalid array length'),
+      new Error('allocation failed'),
+      withCode('Z_DATA_ERROR'),
+      7,
+    ];
+    expect(others.map(isAllocationFailure)).toEqual(others.map(() => false));
+  });
+});
 
 describe('GET /metrics', () => {
   it('is the text format of Prometheus, also for HEAD', async () => {
