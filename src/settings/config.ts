@@ -108,14 +108,14 @@ export const configSchema = Type.Object({
     default: 600_000,
     minimum: 1,
     maximum: 2 ** 31 - 1,
-    description: 'The most that `x-deadline-ms` may ask for.',
+    description: 'The most that `x-deadline-ms` may ask for. If it is not set, a larger `DEADLINE` takes its place.',
   }),
   DRAIN_GRACE: Type.Integer({
     default: 3000,
     minimum: 0,
     maximum: 2 ** 31 - 1,
     description:
-      'Milliseconds after SIGTERM in which everything is still accepted while `/health/ready` answers 503 already, so that balancers notice in time; part of DRAIN_LIMIT.',
+      'Milliseconds after SIGTERM in which everything is still accepted while `/health/ready` answers 503 already, so that balancers notice in time; part of DRAIN_LIMIT. If it is not set, it is half of a `DRAIN_LIMIT` below 6000.',
   }),
   DRAIN_LIMIT: Type.Integer({
     default: 68_000,
@@ -228,8 +228,12 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
   refuseOddNumbers(given);
   const config = check(given);
   if (given.DEADLINE === undefined) config.DEADLINE = Math.min(config.DEADLINE, config.DEADLINE_LIMIT);
+  if (given.DEADLINE_LIMIT === undefined) config.DEADLINE_LIMIT = Math.max(config.DEADLINE, config.DEADLINE_LIMIT);
   refuseAbove(config, 'DEADLINE', 'DEADLINE_LIMIT');
   if (given.FLOPS_LIMIT === undefined) config.FLOPS_LIMIT = FLOPS_PER_MS * config.DEADLINE;
+  if (given.DRAIN_GRACE === undefined) {
+    config.DRAIN_GRACE = Math.min(config.DRAIN_GRACE, Math.floor(config.DRAIN_LIMIT / 2));
+  }
   if (given.DRAIN_LIMIT === undefined) {
     config.DRAIN_LIMIT = Math.min(config.DRAIN_GRACE + config.DEADLINE + LAST_ANSWERS_MS, LONGEST_TIMER_MS);
   }

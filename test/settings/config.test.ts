@@ -34,8 +34,7 @@ describe('configuration', () => {
 
   it.each([
     [{ PORT: 'abc' }, 'PORT is "abc", but must be a whole number from 0 to 65535'],
-    [{ DRAIN_LIMIT: '1000' }, 'DRAIN_GRACE is 3000, but must be <= DRAIN_LIMIT, which is 1000'],
-    [{ DEADLINE: '600001' }, 'DEADLINE is 600001, but must be <= DEADLINE_LIMIT, which is 600000'],
+    [{ DRAIN_LIMIT: '1000', DRAIN_GRACE: '3000' }, 'DRAIN_GRACE is 3000, but must be <= DRAIN_LIMIT, which is 1000'],
     [{ DEADLINE: '60000', DEADLINE_LIMIT: '5' }, 'DEADLINE is 60000, but must be <= DEADLINE_LIMIT, which is 5'],
     [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL is "loud", but must be equal to one of the allowed values: fatal, error, '],
     [
@@ -50,7 +49,9 @@ describe('configuration', () => {
     expect(() => loadConfig(environment)).not.toThrow('\n');
   });
 
-  it('DEADLINE is never above DEADLINE_LIMIT: the default goes down with it', () => {
+  it('DEADLINE is never above DEADLINE_LIMIT: the default of either goes with the other', () => {
+    expect(loadConfig({ DEADLINE: '600001' })).toMatchObject({ DEADLINE: 600_001, DEADLINE_LIMIT: 600_001 });
+    expect(loadConfig({ DEADLINE: '5' })).toMatchObject({ DEADLINE: 5, DEADLINE_LIMIT: 600_000 });
     expect(loadConfig({ DEADLINE_LIMIT: '5' })).toMatchObject({ DEADLINE: 5, DEADLINE_LIMIT: 5 });
     expect(loadConfig({ DEADLINE_LIMIT: '70000' })).toMatchObject({ DEADLINE: 60_000, DEADLINE_LIMIT: 70_000 });
     expect(loadConfig({ DEADLINE: '7', DEADLINE_LIMIT: '7' })).toMatchObject({ DEADLINE: 7 });
@@ -68,6 +69,20 @@ describe('DRAIN_LIMIT', () => {
     const config = loadConfig(environment);
     expect(config.DRAIN_LIMIT).toBe(config.DRAIN_GRACE + config.DEADLINE + 5000);
     expect(finishesAll(config)).toBe(true);
+  });
+
+  it('may be set alone, however short it is: the default of DRAIN_GRACE goes down with it', () => {
+    for (const [limit, grace] of [
+      [0, 0],
+      [1, 0],
+      [2000, 1000],
+      [5999, 2999],
+      [6000, 3000],
+      [25_000, 3000],
+    ]) {
+      expect(loadConfig({ DRAIN_LIMIT: String(limit) })).toMatchObject({ DRAIN_LIMIT: limit, DRAIN_GRACE: grace });
+    }
+    expect(loadConfig({ DRAIN_LIMIT: '2000', DRAIN_GRACE: '2000' })).toMatchObject({ DRAIN_GRACE: 2000 });
   });
 
   it('is never longer than a timer can be', () => {
