@@ -1,12 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-
-const src = fileURLToPath(new URL('../src', import.meta.url));
-const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter(
-  (file) => file.endsWith('.ts') && !file.includes('assembly/'),
-);
+import { circles, files, folderOf, importsIn, importsOf, ownImportsOf } from './structure.js';
 
 /** What a folder may import from, beside itself: http → compute → plan → operations → engine → kernels; tensor and webassembly are leaves. */
 const ARROWS: Record<string, readonly string[]> = {
@@ -34,10 +30,8 @@ const OWNERS: Record<string, string> = {
   'env-schema': 'settings',
 };
 
-const folderOf = (file: string) => file.split('/').slice(0, -1)[0] ?? '.';
-const importsOf = (file: string) => importsIn(join(src, file));
-const importsIn = (path: string) =>
-  [...readFileSync(path, 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, name]) => name);
+/** The folder of src that a file is in: the rooms of compute count as one. */
+const roomOf = (file: string) => folderOf(file).split('/')[0];
 
 it('sees imports of every kind', () => {
   expect(importsOf('main.ts')).toEqual([
@@ -56,14 +50,26 @@ it('sees imports of every kind', () => {
   ]);
 });
 
+it('has no circle, also of types', () => {
+  expect(circles()).toEqual([]);
+});
+
+it('has a main thread and workers that know nothing of each other but their messages', () => {
+  const between = (from: string, to: string) =>
+    files.filter((file) => folderOf(file) === from && ownImportsOf(file).some((other) => folderOf(other) === to));
+  expect(between('compute/pool', 'compute/worker')).toEqual([]);
+  expect(between('compute/worker', 'compute/pool')).toEqual([]);
+  expect(between('compute', 'compute/pool')).toEqual([]);
+  expect(between('compute', 'compute/worker')).toEqual([]);
+});
+
 describe.each(files)('%s', (file) => {
-  const folder = folderOf(file);
+  const folder = roomOf(file);
 
   it('imports along the arrows only', () => {
-    for (const name of importsOf(file)) {
-      if (!name.startsWith('.')) continue;
-      const target = folderOf(relative(src, join(src, dirname(file), name)));
-      if (target !== folder) expect(ARROWS[folder], `${file} imports ${name}`).toContain(target);
+    for (const other of ownImportsOf(file)) {
+      const target = roomOf(other);
+      if (target !== folder) expect(ARROWS[folder], `${file} imports ${other}`).toContain(target);
     }
   });
 

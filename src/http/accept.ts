@@ -1,9 +1,23 @@
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import fp from 'fastify-plugin';
 import Negotiator from 'negotiator';
 import { addVary } from './headers.js';
+import { Problem } from './problems.js';
+
+/** Refuses a request to compute where its caller would not take the answer. */
+export const acceptPlugin = fp(
+  async (app: FastifyInstance) => {
+    app.addHook('onRequest', (request, _reply, done) => {
+      const { accept = '*/*' } = request.headers;
+      if (!request.routeOptions.config.operation || takesJson(accept)) done();
+      else done(new Problem('not-acceptable', `the service answers application/json, but Accept is ${accept}`));
+    });
+  },
+  { name: 'accept' },
+);
 
 /** Does the Accept header allow application/json? */
-export function takesJson(accept: string): boolean {
+function takesJson(accept: string): boolean {
   if (accept === '*/*' || accept === 'application/json') return true; // what nearly all clients send
   return preferred(accept, ['application/json']) !== undefined;
 }

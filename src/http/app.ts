@@ -1,34 +1,26 @@
 import { createServer, type RequestListener, type ServerOptions } from 'node:http';
-import {
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-  type FastifyServerOptions,
-  fastify,
-  LogController,
-} from 'fastify';
+import { type FastifyInstance, type FastifyServerOptions, fastify, LogController } from 'fastify';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { MOST_READ } from '../compute/messages.js';
 import type { Pool } from '../compute/pool/pool.js';
 import type { Config } from '../settings/config.js';
 import type { CacheStore } from '../stores/store.js';
-import { takesJson } from './accept.js';
+import { acceptPlugin } from './accept.js';
 import { accessPlugin } from './access.js';
+import { answersPlugin } from './answers.js';
 import { bodyPlugin } from './body.js';
 import { cachesIn } from './caches.js';
 import { connectionsPlugin } from './connections.js';
 import { deadlinePlugin } from './deadline.js';
-import { errorsPlugin, FIELDS_READ, pathOf, refuseBadPath } from './errors.js';
-import { dropEmptyFields } from './fields.js';
-import { SECURITY_HEADERS } from './headers.js';
+import { errorsPlugin, FIELDS_READ, refuseBadPath } from './errors.js';
+import { fieldsPlugin } from './fields.js';
 import { lifecyclePlugin } from './lifecycle.js';
-import { createMetrics } from './metrics.js';
-import { openapiPlugin, operationOf } from './openapi.js';
+import { createMetrics, type Metrics } from './metrics.js';
+import { openapiPlugin } from './openapi.js';
 import { packPlugin } from './pack.js';
-import { answerOneByOne, isFollowed } from './pipelining.js';
+import { answerOneByOne } from './pipelining.js';
 import { prefixPlugin } from './prefix.js';
-import { Problem } from './problems.js';
 import { membershipOf, trustedProxies } from './proxies.js';
 import { rateLimitPlugin } from './rate-limit.js';
 import { refuseMalformedHttp } from './refuse-on-socket.js';
@@ -40,7 +32,6 @@ import { docsRoutes } from './routes/docs.js';
 import { healthRoutes } from './routes/health.js';
 import { metricsRoutes } from './routes/metrics.js';
 import { slowClientsPlugin } from './slow-clients.js';
-import { endStages } from './stages.js';
 import { Turns } from './turns.js';
 
 export interface AppOptions {
@@ -83,27 +74,25 @@ const NEVER_LOGGED = [
 ];
 
 /** The HTTP face of the service, not yet listening. */
-export async function buildApp({
-  config,
-  pool,
-  caches,
-  logger,
-  log,
-  redis,
-  traced,
-}: AppOptions): Promise<FastifyInstance> {
+export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
+  const { config, pool, caches, log } = options;
   const isReady = () => !app.isDraining() && pool.isReady();
   const metrics = createMetrics({ pool, queueLimit: config.QUEUE_LIMIT, isReady, caches, log });
   const turns = new Turns();
-  const proxies = trustedProxies(config.TRUST_PROXY);
-  const isProxy = membershipOf(proxies || []);
-  const app = fastify({
+  const app = createApp(options, metrics, turns);
+  await registerHooks(app, options, metrics, turns);
+  await registerRoutes(app, options, metrics);
+  return app;
+}
+
+function createApp({ config, logger }: AppOptions, { refused }: Metrics, turns: Turns): FastifyInstance {
+  return fastify({
     loggerInstance: logger.child({}, { redact: { paths: NEVER_LOGGED, remove: true } }),
     logController: new LogController({ disableRequestLogging: true }),
     requestIdHeader: false,
     genReqId: ({ headers }) => requestId(headers),
     return503OnClosing: false, // while it drains, the lifecycle plugin answers
-    trustProxy: proxies,
+    trustProxy: trustedProxies(config.TRUST_PROXY),
     serverFactory: (handle) => {
       const server = createServer(serverOptions(config));
       answerOneByOne(server, handle as RequestListener, turns);
@@ -112,79 +101,57 @@ export async function buildApp({
     },
     forceCloseConnections: true, // the lifecycle plugin has waited for what counts
     schemaController: schemasDescribe,
-    clientErrorHandler: refuseMalformedHttp(logger, metrics.refused),
-    frameworkErrors: (error, request, reply) => refuseBadPath(error, request, reply, metrics.refused),
+    clientErrorHandler: refuseMalformedHttp(logger, refused),
+    frameworkErrors: (error, request, reply) => refuseBadPath(error, request, reply, refused),
   }) as unknown as FastifyInstance;
+}
 
-  app.decorateRequest('receiveFrom', 0);
-  app.decorateRequest('receiveTo', 0);
-  app.decorateReply('stages', undefined);
-  app.decorateReply('sendFrom', 0);
-  app.decorateReply('weightsKnown', undefined);
-  app.decorateReply('logged', undefined);
-  app.decorateReply('problem', undefined);
-  app.decorateReply('refusal', undefined);
-  // Hooks with a callback, here and in the plugins: each promise of a hook would cost every request a turn.
-  app.addHook('onRequest', ({ raw }, _reply, done) => {
-    dropEmptyFields(raw);
-    done();
-  });
+/**
+ * The questions that a request is asked, in their order, which is the argument for its safety: what costs least comes first,
+ * and nothing is done for a caller before it is known who that is and what it may do. All hooks have a callback: each promise
+ * of a hook would cost every request a turn of the event loop.
+ */
+async function registerHooks(app: FastifyInstance, options: AppOptions, metrics: Metrics, turns: Turns): Promise<void> {
+  const { config, pool, logger, redis, traced } = options;
+  const isProxy = membershipOf(trustedProxies(config.TRUST_PROXY) || []);
+  const { refused: onRefusal } = metrics;
+
+  // 1. Fields without a value go, before anything reads one.
+  await app.register(fieldsPlugin);
+  // 2. The trace begins here, so that it covers what follows.
   if (traced) await app.register((await import('./traces.js')).tracesPlugin);
-  app.addHook('onRequest', (request, reply, done) => {
-    reply.header('x-request-id', request.id).headers(SECURITY_HEADERS);
-    reply.raw.once('close', () => {
-      if (reply.raw.writableFinished) return;
-      endStages(request, reply);
-      request.log.info({ ...logLine(request, reply), status: undefined }, 'the client has left');
-      metrics.abandoned(request);
-    });
-    done();
-  });
-  await app.register(connectionsPlugin, {
-    config,
-    isProxy,
-    turns,
-    onRefusal: metrics.refused,
-  });
+  // 3. Every answer, refusals too, has its id and security headers, is logged and is counted.
+  await app.register(answersPlugin, { metrics });
+  // 4. Too many connections of one address: refused before a head is read.
+  await app.register(connectionsPlugin, { config, isProxy, turns, onRefusal });
+  // 5. Whether the address may say under which path we are offered.
   await app.register(prefixPlugin, { isProxy });
-  await app.register(errorsPlugin, { onRefusal: metrics.refused });
-  app.addHook('onSend', (request, reply, payload, done) => {
-    const followed = isFollowed(request.raw.socket);
-    if (followed === 'never' || (followed === 'maybe' && app.isDraining())) reply.header('connection', 'close');
-    const stages = Object.entries(reply.stages ?? { total: reply.elapsedTime });
-    const timings = stages.map(([stage, ms]) => `${stage};dur=${ms.toFixed(3)}`);
-    if (reply.weightsKnown !== undefined) timings.push(`weights;desc="${Math.round(100 * reply.weightsKnown)}% known"`);
-    reply.header('server-timing', timings.join(', '));
-    reply.sendFrom = performance.now();
-    done(null, payload);
-  });
-  app.addHook('onResponse', (request, reply, done) => {
-    endStages(request, reply);
-    // Probes come every few seconds; what computes, and what goes wrong, is worth a line each.
-    const isWorthIt = request.routeOptions.config.computes || reply.statusCode >= 400;
-    const level = reply.statusCode >= 500 ? 'warn' : isWorthIt ? 'info' : 'debug';
-    request.log[level](logLine(request, reply), 'request answered');
-    metrics.answered(request, reply);
-    done();
-  });
+  // 6. HTTP that is odd (two Host fields, a body of unknown length): refused before anything believes it. Errors are problems from here on.
+  await app.register(errorsPlugin, { onRefusal });
+  // 7. Who is it? Without a key nothing else is answered.
   await app.register(accessPlugin, { config, logger });
+  // 8. Does the service still begin anything?
   await app.register(lifecyclePlugin, { turns });
+  // 9. Does this caller ask too often? It has a name by now.
   await app.register(rateLimitPlugin, { limit: config.RATE_LIMIT, redis, logger });
-  app.addHook('onRequest', (request, _reply, done) => {
-    const { accept = '*/*' } = request.headers;
-    if (!request.routeOptions.config.computes || takesJson(accept)) done();
-    else done(new Problem('not-acceptable', `the service answers application/json, but Accept is ${accept}`));
-  });
+  // 10. Would it understand the answer?
+  await app.register(acceptPlugin);
+  // 11. The clock runs from the head on: the arrival of the body counts.
   await app.register(deadlinePlugin, config);
-  await app.register(slowClientsPlugin, {
-    limit: config.IDLE_TIMEOUT,
-    memory: pool.memory,
-    onRefusal: metrics.refused,
-  });
-  // A body must leave room for what it says.
+  // 12. Its body must come, and its answer be taken, at a least rate.
+  await app.register(slowClientsPlugin, { limit: config.IDLE_TIMEOUT, memory: pool.memory, onRefusal });
+  // 13. Only now is a body read, under its limit and the memory budget. It must leave room for what it says.
   const bodyLimit = Math.min(config.BODY_LIMIT, Math.floor(pool.memory.share / (1 + MOST_READ)));
   await app.register(bodyPlugin, { limit: bodyLimit, memory: pool.memory });
+  // 14. Pages and documents are packed on their way out.
   await app.register(packPlugin);
+}
+
+async function registerRoutes(
+  app: FastifyInstance,
+  { config, pool, caches }: AppOptions,
+  metrics: Metrics,
+): Promise<void> {
   await app.register(openapiPlugin);
   await app.register(docsRoutes);
   await app.register(aboutRoutes, { pool });
@@ -193,7 +160,6 @@ export async function buildApp({
   const keptCaches = cachesIn(caches, config, app.log);
   await app.register(cachesRoutes, { caches: keptCaches });
   await app.register(computeRoutes, { pool, caches: keptCaches });
-  return app;
 }
 
 function serverOptions({ REQUEST_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_TIMEOUT }: Config): ServerOptions {
@@ -205,28 +171,5 @@ function serverOptions({ REQUEST_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_TIMEOUT }: Co
     headersTimeout,
     connectionsCheckingInterval: Math.min(5000, headersTimeout),
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT,
-  };
-}
-
-/** What stands behind the ? may be a key, and an id in the path gives its caches to whoever reads it. */
-function loggedPath(request: FastifyRequest): string {
-  const { url: route } = request.routeOptions;
-  return route?.includes(':') ? route : pathOf(request);
-}
-
-/** What is logged of every request: sizes and shapes, and of numbers at most one that was refused. */
-function logLine(request: FastifyRequest, reply: FastifyReply) {
-  return {
-    method: request.method,
-    url: loggedPath(request),
-    operation: operationOf(request),
-    caller: request.caller,
-    address: request.caller === undefined ? request.ip : undefined,
-    status: reply.statusCode,
-    code: reply.problem,
-    ...reply.refusal,
-    ms: reply.elapsedTime,
-    ...reply.logged,
-    stages: reply.stages,
   };
 }

@@ -27,7 +27,7 @@ export const bodyPlugin = fp(
   async (app: FastifyInstance, { limit, memory }: { limit: number; memory: Pool['memory'] }) => {
     app.decorateRequest('hold');
     app.addHook('onRequest', (request, _reply, done) => {
-      if (request.routeOptions.config.computes) {
+      if (request.routeOptions.config.operation) {
         const hold = new Hold(memory, callerOf(request));
         request.hold = hold;
         request.whenOver(() => hold.end());
@@ -55,7 +55,7 @@ export const bodyPlugin = fp(
     app.removeAllContentTypeParsers();
     app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
       // What is sent to an address where there is nothing is read, and forgotten, when that has been told.
-      if (!request.routeOptions.config.computes) return undefined;
+      if (!request.routeOptions.config.operation) return undefined;
       checkCharset(request);
       const body = collect(request, payload, limit, memory); // throws where it will take none
       goOn(request.raw);

@@ -19,7 +19,7 @@ export const deadlinePlugin = fp(
   async (app: FastifyInstance, { DEADLINE, DEADLINE_LIMIT }: Pick<Config, 'DEADLINE' | 'DEADLINE_LIMIT'>) => {
     app.decorateRequest('deadline');
     app.addHook('onRequest', (request, _reply, done) => {
-      if (!request.routeOptions.config.computes) return done();
+      if (!request.routeOptions.config.operation) return done();
       const given = request.headers[DEADLINE_HEADER];
       const ms = given === undefined ? DEADLINE : wholeNumber(given);
       if (!(ms >= 1 && ms <= DEADLINE_LIMIT)) {

@@ -1,4 +1,17 @@
 import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import fp from 'fastify-plugin';
+
+/** Lets no one see fields that are empty. */
+export const fieldsPlugin = fp(
+  async (app: FastifyInstance) => {
+    app.addHook('onRequest', ({ raw }, _reply, done) => {
+      dropEmptyFields(raw);
+      done();
+    });
+  },
+  { name: 'fields' },
+);
 
 /**
  * A field that is there but empty counts as absent, whatever it is: some clients send all fields that they know, and some

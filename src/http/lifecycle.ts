@@ -2,6 +2,7 @@ import { Server, type Socket } from 'node:net';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
+import type { Operation } from '../operations/operation.js';
 import { isBusy } from './pipelining.js';
 import { Problem } from './problems.js';
 import type { Turns } from './turns.js';
@@ -41,8 +42,8 @@ declare module 'fastify' {
     hurry: (() => void) | undefined;
   }
   interface FastifyContextConfig {
-    /** Does the route compute? Such routes are refused when the grace is over. */
-    computes?: boolean;
+    /** What the route computes. Such routes are refused when the grace is over. */
+    operation?: Operation;
   }
 }
 
@@ -134,7 +135,7 @@ export const lifecyclePlugin = fp(
     app.addHook('onRequest', (request, _reply, done) => {
       arriving.add(request);
       request.endings = [];
-      if (!refusing || !request.routeOptions.config.computes) return done();
+      if (!refusing || !request.routeOptions.config.operation) return done();
       done(new Problem('draining', 'the service is stopping and takes nothing new'));
     });
     app.addHook('preHandler', (request, _reply, done) => {

@@ -7,7 +7,6 @@ import { operations } from '../operations/operations.js';
 import { usableMemory } from '../settings/memory.js';
 import type { CacheStats, CacheStore } from '../stores/store.js';
 import { type Observations, observations, observe, registerHistogram } from './histogram.js';
-import { operationOf } from './openapi.js';
 import { type ProblemCode, problemKinds } from './problems.js';
 import { STAGES, type Stages } from './stages.js';
 import { VERSION } from './version.js';
@@ -217,8 +216,8 @@ export function createMetrics({ pool, queueLimit, isReady, caches, log }: Metric
   };
 }
 
-function labelOf(request: FastifyRequest): string {
-  return operationOf(request) ?? (request.routeOptions.url === undefined ? NONE : OTHER);
+function labelOf({ routeOptions: { config, url } }: FastifyRequest): string {
+  return config.operation?.id ?? (url === undefined ? NONE : OTHER);
 }
 
 function count({ answers, seconds: { labels } }: Meter, kind: Kind): void {

@@ -1,5 +1,5 @@
 import swagger from '@fastify/swagger';
-import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify';
+import type { FastifyInstance, FastifySchema } from 'fastify';
 import fp from 'fastify-plugin';
 import Type, { type TSchema } from 'typebox';
 import type { Operation } from '../operations/operation.js';
@@ -160,11 +160,6 @@ export function serviceSchema({
     },
     'x-problems': ['Malformed', 'RequestTimeout', 'HeadersTooLarge', 'Internal', ...problems],
   };
-}
-
-/** The operationId of what a request asks to be computed; undefined: it asks for something else. */
-export function operationOf({ routeOptions: { config, schema } }: FastifyRequest): string | undefined {
-  return config.computes ? (schema as { operationId: string }).operationId : undefined;
 }
 
 const requestHeaders = {

@@ -21,7 +21,7 @@ import type { Packing } from './unpack.js';
 export const packPlugin = fp(
   async (app: FastifyInstance) => {
     app.addHook('onSend', (request, reply, payload, done) => {
-      if (request.routeOptions.config.computes || reply.statusCode !== 200 || !isWorthIt(reply, payload)) {
+      if (request.routeOptions.config.operation || reply.statusCode !== 200 || !isWorthIt(reply, payload)) {
         done(null, payload);
         return;
       }

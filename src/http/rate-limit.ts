@@ -31,7 +31,7 @@ export const rateLimitPlugin = fp(
       ? together(await counter(app, { ...options, redis, nameSpace: 'unroll:rate:' }), alone, redis, logger)
       : alone;
     app.addHook('onRequest', (request, reply, done) => {
-      if (!request.routeOptions.config.computes) return done();
+      if (!request.routeOptions.config.operation) return done();
       count(request).then((counted) => done(refusal(counted, request, reply)), done);
     });
   },

@@ -2,7 +2,6 @@ import { FastifyOtelInstrumentation } from '@fastify/otel';
 import type { Span, SpanContext } from '@opentelemetry/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import { operationOf } from './openapi.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -22,7 +21,7 @@ export const tracesPlugin = fp(
   async (app: FastifyInstance) => {
     const traced = new Set<string>();
     app.addHook('onRoute', ({ config, url }) => {
-      if (config?.computes) traced.add(url);
+      if (config?.operation) traced.add(url);
     });
     const instrumentation = new FastifyOtelInstrumentation({
       instrumentHooks: false,
@@ -83,7 +82,7 @@ function describe(span: Span, request: FastifyRequest): void {
   span.setAttributes({
     'url.path': url,
     'url.scheme': 'http',
-    'unroll.operation': operationOf(request),
+    'unroll.operation': routeOptions.config.operation?.id,
     'unroll.request_id': id,
   });
 }
@@ -115,6 +114,10 @@ function stageSpan(request: FastifyRequest, stage: string, startTime: number, en
   const { context, tracer } = request.opentelemetry();
   if (context === null) return;
   tracer
-    .startSpan(stage, { startTime, attributes: { 'unroll.operation': operationOf(request) } }, context)
+    .startSpan(
+      stage,
+      { startTime, attributes: { 'unroll.operation': request.routeOptions.config.operation?.id } },
+      context,
+    )
     .end(endTime);
 }

@@ -283,7 +283,7 @@ it('the histogram says what that of prom-client says', async () => {
 
 it('counting a request takes microseconds', () => {
   const metrics = createMetrics({ pool: service.pool, queueLimit: 1, isReady: () => true, caches: memoryStore(1) });
-  const request = { routeOptions: { config: { computes: true }, schema: { operationId: 'lstmForward' } } };
+  const request = { routeOptions: { config: { operation: operationCalled('lstmForward') } } };
   const reply = {
     raw: { writableFinished: true },
     statusCode: 200,

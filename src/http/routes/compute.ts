@@ -37,7 +37,7 @@ export async function computeRoutes(
   for (const operation of operations) {
     app.post(
       operation.path,
-      { config: { computes: true }, schema: operationSchema(operation), onRequest: checkPlace },
+      { config: { operation }, schema: operationSchema(operation), onRequest: checkPlace },
       async (request, reply) => {
         // A request without body and content type reaches this point without a parser.
         const body = (request.body as Uint8Array<ArrayBuffer> | undefined) ?? new Uint8Array(0);
