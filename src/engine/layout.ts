@@ -17,11 +17,6 @@ export function rows({ data }: Tensor): Rows {
   return { data, offset: 0, length: data.length };
 }
 
-/** Time step t of a (n, m, T) tensor as rows. */
-export function timeStep(tensor: Tensor, t: number): Rows {
-  return timeRange(tensor, t, t + 1);
-}
-
 /** How many time steps a (n, m, T) tensor has. */
 export function stepsOf({ shape: [, , T] }: Tensor): number {
   return T;
@@ -45,4 +40,49 @@ export function matrix({ shape: [rows, columns], data }: Tensor): Matrix {
 /** Columns `from` … `to − 1` of a weight tensor as a matrix on the same memory. */
 export function columnBlock({ shape: [rows, stride], data }: Tensor, from: number, to: number): Matrix {
   return { data, offset: from, rows, columns: to - from, stride };
+}
+
+/** One of something for each name. */
+export type Each<Name extends string, Item> = Readonly<Record<Name, Item>>;
+
+export function each<Name extends string, Item>(
+  names: readonly Name[],
+  itemOf: (name: Name) => Item,
+): Each<Name, Item> {
+  const items: Partial<Record<Name, Item>> = {};
+  for (const name of names) items[name] = itemOf(name); // a tiny request is felt here: Object.fromEntries takes longer
+  return items as Each<Name, Item>;
+}
+
+/** All numbers of each tensor. */
+export function rowsOf<Name extends string>(names: readonly Name[], tensors: Each<Name, Tensor>): Each<Name, Rows> {
+  return each(names, (name) => rows(tensors[name]));
+}
+
+/** Time steps from … to − 1 of each tensor. */
+export function rangesOf<Name extends string>(
+  names: readonly Name[],
+  tensors: Each<Name, Tensor>,
+  from: number,
+  to: number,
+): Each<Name, Rows> {
+  return each(names, (name) => timeRange(tensors[name], from, to));
+}
+
+/**
+ * One time step of each tensor: always the same rows, moved to the step that is asked for, so that a walk through time
+ * leaves no garbage.
+ */
+export function stepsIn<Name extends string>(
+  names: readonly Name[],
+  tensors: Each<Name, Tensor>,
+): (t: number) => Each<Name, Rows> {
+  const step = each<Name, { -readonly [Member in keyof Rows]: Rows[Member] }>(names, (name) =>
+    timeRange(tensors[name], 0, 1),
+  );
+  const moving = names.map((name) => step[name]);
+  return (t) => {
+    for (const rows of moving) rows.offset = t * rows.length;
+    return step;
+  };
 }

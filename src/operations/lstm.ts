@@ -1,10 +1,10 @@
+import { lstm } from '../engine/cells/lstm.js';
 import { chunkSteps } from '../engine/chunk.js';
-import { rows } from '../engine/layout.js';
-import { lstmBackward, lstmForward } from '../engine/lstm.js';
-import { lstmCellBackward, lstmCellForward, lstmWeightGradients, lstmWeights } from '../engine/lstm-cell.js';
 import { predict } from '../engine/prediction.js';
+import { sequenceBackward, sequenceForward } from '../engine/sequence.js';
+import { stepBackward, stepForward } from '../engine/step.js';
 import type { Sizes } from '../tensor/shapes.js';
-import { group, optional, repeats, same, sharing } from '../tensor/signature.js';
+import { group, optional, repeats, same, sharing, type ValuesOf } from '../tensor/signature.js';
 import { operation } from './operation.js';
 import { bptt_steps, cache_id, caches, depositedCaches, dtype, keptCaches, storedCaches, whenKept } from './options.js';
 import { factor, sum, tensor } from './symbols.js';
@@ -117,9 +117,8 @@ export const lstmCellForwardOperation = operation({
   time: 'forward',
   flops: forwardFlops,
   run(kernels, { xt, a_prev, c_prev, parameters }, { a_next, c_next, yt_pred, cache }) {
-    const gates = { ft: rows(cache.ft), it: rows(cache.it), cct: rows(cache.cct), ot: rows(cache.ot) };
-    const weights = lstmWeights(kernels, parameters);
-    lstmCellForward(kernels, rows(a_next), rows(c_next), gates, weights, rows(xt), rows(a_prev), rows(c_prev));
+    const next = { a: a_next, c: c_next };
+    stepForward(kernels, lstm, { next, kept: cache, xt, prev: { a: a_prev, c: c_prev }, parameters });
     const { Wy, by } = parameters;
     if (yt_pred && Wy && by) predict(kernels, yt_pred, Wy, by, a_next);
   },
@@ -150,23 +149,14 @@ export const lstmCellBackwardOperation = operation({
   flops: backwardFlops,
   run(kernels, { da_next, dc_next, cache }, { gradients }, scratch) {
     const { dxt, da_prev, dc_prev } = gradients;
-    const { c_next, ft, it, cct, ot, xt, a_prev, c_prev, parameters } = cache;
-    const { dzf, dzi, dzc, dzo } = scratch;
-    lstmCellBackward(
+    const { a_next, c_next, xt, a_prev, c_prev, parameters } = cache;
+    stepBackward(
       kernels,
-      rows(dxt),
-      rows(da_prev),
-      rows(dc_prev),
-      lstmWeightGradients(gradients),
-      { dzf: rows(dzf), dzi: rows(dzi), dzc: rows(dzc), dzo: rows(dzo) },
-      rows(da_next),
-      rows(dc_next),
-      lstmWeights(kernels, parameters),
-      rows(c_next),
-      { ft: rows(ft), it: rows(it), cct: rows(cct), ot: rows(ot) },
-      rows(xt),
-      rows(a_prev),
-      rows(c_prev),
+      lstm,
+      { dxt, d_prev: { a: da_prev, c: dc_prev }, parameters: gradients },
+      scratch,
+      { a: da_next, c: dc_next },
+      { next: { a: a_next, c: c_next }, kept: cache, xt, prev: { a: a_prev, c: c_prev }, parameters },
     );
   },
 });
@@ -220,7 +210,7 @@ export const lstmForwardOperation = operation({
   run(kernels, { x, a0, parameters }, { a, y, c, caches }, { c0, gates }) {
     const kept = caches ?? gates;
     if (!kept) throw new Error('a request without caches has no gates to work in');
-    lstmForward(kernels, a, c, kept, parameters, x, a0, c0);
+    sequenceForward(kernels, lstm, { states: { a, c }, kept, x, initial: { a: a0, c: c0 }, parameters });
     const { Wy, by } = parameters;
     if (y && Wy && by) predict(kernels, y, Wy, by, a);
   },
@@ -285,10 +275,24 @@ export const lstmBackwardOperation = operation({
     const { x, a0, parameters, da, dc, bptt_steps = Number.POSITIVE_INFINITY } = request;
     const { c0 } = scratch;
     if (forward && x && a0 && parameters) {
-      lstmForward(kernels, forward.a, forward.c, forward, parameters, x, a0, c0);
       caches = { ...forward, a0, c0, x, parameters };
+      sequenceForward(kernels, lstm, sequenceOf(caches));
     }
     if (!caches) throw new Error('a request without a forward pass was not refused');
-    lstmBackward(kernels, gradients, scratch, da, dc, caches, bptt_steps);
+    sequenceBackward(
+      kernels,
+      lstm,
+      { dx: gradients.dx, initial: { a: gradients.da0, c: gradients.dc0 }, parameters: gradients },
+      { d_next: { a: scratch.da_next, c: scratch.dc_next }, dz: scratch },
+      { a: da, c: dc },
+      sequenceOf(caches),
+      bptt_steps,
+    );
   },
 });
+
+/** What the caches hold, as the engine names it. */
+function sequenceOf(caches: ValuesOf<typeof sequenceCaches.members>) {
+  const { a, c, x, a0, c0, parameters } = caches;
+  return { states: { a, c }, kept: caches, x, initial: { a: a0, c: c0 }, parameters };
+}

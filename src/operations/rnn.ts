@@ -1,10 +1,10 @@
+import { rnn } from '../engine/cells/rnn.js';
 import { chunkSteps } from '../engine/chunk.js';
-import { rows } from '../engine/layout.js';
 import { predict } from '../engine/prediction.js';
-import { rnnBackward, rnnForward } from '../engine/rnn.js';
-import { rnnCellBackward, rnnCellForward, rnnWeightGradients, rnnWeights } from '../engine/rnn-cell.js';
+import { sequenceBackward, sequenceForward } from '../engine/sequence.js';
+import { stepBackward, stepForward } from '../engine/step.js';
 import type { Sizes } from '../tensor/shapes.js';
-import { group, optional, repeats, same, sharing } from '../tensor/signature.js';
+import { group, optional, repeats, same, sharing, type ValuesOf } from '../tensor/signature.js';
 import { operation } from './operation.js';
 import { bptt_steps, cache_id, caches, depositedCaches, dtype, keptCaches, storedCaches, whenKept } from './options.js';
 import { factor, sum, tensor } from './symbols.js';
@@ -82,7 +82,7 @@ export const rnnCellForwardOperation = operation({
   time: 'forward',
   flops: forwardFlops,
   run(kernels, { xt, a_prev, parameters }, { a_next, yt_pred }) {
-    rnnCellForward(kernels, rows(a_next), rnnWeights(kernels, parameters), rows(xt), rows(a_prev));
+    stepForward(kernels, rnn, { next: { a: a_next }, kept: {}, xt, prev: { a: a_prev }, parameters });
     const { Wya, by } = parameters;
     if (yt_pred && Wya && by) predict(kernels, yt_pred, Wya, by, a_next);
   },
@@ -110,22 +110,10 @@ export const rnnCellBackwardOperation = operation({
   time: 'backward',
   flops: backwardFlops,
   run(kernels, { da_next, cache }, { gradients }, { dz }) {
-    const { dxt, da_prev, dWax, dWaa, dba } = gradients;
+    const { dxt, da_prev } = gradients;
     const { a_next, xt, a_prev, parameters } = cache;
-    const dWeights = rnnWeightGradients({ dWax, dWaa, dba });
-    const weights = rnnWeights(kernels, parameters);
-    rnnCellBackward(
-      kernels,
-      rows(dxt),
-      rows(da_prev),
-      dWeights,
-      rows(dz),
-      rows(da_next),
-      weights,
-      rows(a_next),
-      rows(xt),
-      rows(a_prev),
-    );
+    const step = { next: { a: a_next }, kept: {}, xt, prev: { a: a_prev }, parameters };
+    stepBackward(kernels, rnn, { dxt, d_prev: { a: da_prev }, parameters: gradients }, { dz }, { a: da_next }, step);
   },
 });
 
@@ -159,7 +147,7 @@ export const rnnForwardOperation = operation({
   time: 'forward',
   flops: forwardFlops,
   run(kernels, { x, a0, parameters }, { a, y_pred }) {
-    rnnForward(kernels, a, parameters, x, a0);
+    sequenceForward(kernels, rnn, { states: { a }, kept: {}, x, initial: { a: a0 }, parameters });
     const { Wya, by } = parameters;
     if (y_pred && Wya && by) predict(kernels, y_pred, Wya, by, a);
   },
@@ -211,10 +199,23 @@ export const rnnBackwardOperation = operation({
     const { x, a0, parameters, da, bptt_steps = Number.POSITIVE_INFINITY } = request;
     let { caches } = request;
     if (forward && x && a0 && parameters) {
-      rnnForward(kernels, forward.a, parameters, x, a0);
       caches = { ...forward, a0, x, parameters };
+      sequenceForward(kernels, rnn, sequenceOf(caches));
     }
     if (!caches) throw new Error('a request without a forward pass was not refused');
-    rnnBackward(kernels, gradients, scratch, da, caches, bptt_steps);
+    sequenceBackward(
+      kernels,
+      rnn,
+      { dx: gradients.dx, initial: { a: gradients.da0 }, parameters: gradients },
+      { d_next: { a: scratch.da_next }, dz: scratch },
+      { a: da },
+      sequenceOf(caches),
+      bptt_steps,
+    );
   },
 });
+
+/** What the caches hold, as the engine names it. */
+function sequenceOf({ a, a0, x, parameters }: ValuesOf<typeof sequenceCaches.members>) {
+  return { states: { a }, kept: {}, x, initial: { a: a0 }, parameters };
+}

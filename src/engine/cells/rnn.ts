@@ -1,0 +1,67 @@
+import type { Factor, Matrix, Rows } from '../../kernels/kernels.js';
+import type { Cell } from '../cell.js';
+import { clear, matrix, rows } from '../layout.js';
+
+interface Rnn {
+  readonly State: 'a';
+  readonly Kept: never;
+  readonly Gradient: 'dz';
+  readonly Parameter: 'Wax' | 'Waa' | 'ba';
+  /** (n_a, n_x), (n_a, n_a), (n_a) */
+  readonly Weights: { readonly Wax: Factor; readonly Waa: Factor; readonly ba: Rows };
+  readonly WeightGradients: { readonly dWax: Matrix; readonly dWaa: Matrix; readonly dba: Rows };
+}
+
+/**
+ * The RNN. One time step forward is
+ *
+ *     a_next = tanh(Waa·a_prev + Wax·xt + ba)
+ *
+ * and backward
+ *
+ *     dz      = da_next ∘ (1 − a_next²)
+ *     dxt     = Waxᵀ·dz            dWax += dz·xtᵀ
+ *     da_prev = Waaᵀ·dz            dWaa += dz·a_prevᵀ        dba += Σ_m dz
+ */
+export const rnn: Cell<Rnn> = {
+  states: ['a'],
+  kept: [],
+  gradients: ['dz'],
+
+  weights: (kernels, { Wax, Waa, ba }) => {
+    return { Wax: kernels.factor(matrix(Wax)), Waa: kernels.factor(matrix(Waa)), ba: rows(ba) };
+  },
+  weightGradients: ({ dWax, dWaa, dba }) => ({ dWax: matrix(dWax), dWaa: matrix(dWaa), dba: rows(dba) }),
+
+  /** a_next = Wax·xt + ba */
+  projectInput(kernels, { next }, { Wax, ba }, xt) {
+    kernels.fillRows(next.a, ba);
+    kernels.addProduct(next.a, Wax, xt);
+  },
+
+  /** a_next = tanh(Waa·a_prev + a_next) */
+  recur(kernels, { next, prev }, { Waa }) {
+    kernels.addProduct(next.a, Waa, prev.a);
+    kernels.tanh(next.a);
+  },
+
+  /** dz = da_next ∘ (1 − a_next²), da_prev = Waaᵀ·dz */
+  recurBackward(kernels, d_prev, { dz }, d_next, { next }, { Waa }) {
+    kernels.tanhGradient(dz, d_next.a, next.a);
+    clear(d_prev.a);
+    kernels.addTransposedProduct(d_prev.a, Waa, dz);
+  },
+
+  /** dWaa += dz·a_prevᵀ */
+  addPastGradients(kernels, { dWaa }, { dz }, { prev }) {
+    kernels.addOuterProducts(dWaa, dz, prev.a);
+  },
+
+  /** dxt = Waxᵀ·dz, dWax += dz·xtᵀ, dba += Σ_m dz */
+  projectInputBackward(kernels, dxt, { dWax, dba }, { dz }, { Wax }, xt) {
+    clear(dxt);
+    kernels.addTransposedProduct(dxt, Wax, dz);
+    kernels.addOuterProducts(dWax, dz, xt);
+    kernels.addRows(dba, dz);
+  },
+};
