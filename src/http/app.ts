@@ -7,23 +7,25 @@ import type { Pool } from '../compute/pool/pool.js';
 import type { Config } from '../settings/config.js';
 import type { CacheStore } from '../stores/store.js';
 import { acceptPlugin } from './accept.js';
-import { accessPlugin } from './access.js';
-import { answersPlugin } from './answers.js';
-import { bodyPlugin } from './body.js';
+import { bodyPlugin } from './bodies/body.js';
+import { packPlugin } from './bodies/pack.js';
 import { cachesIn } from './caches.js';
-import { connectionsPlugin } from './connections.js';
+import { accessPlugin } from './callers/access.js';
+import { prefixPlugin } from './callers/prefix.js';
+import { membershipOf, trustedProxies } from './callers/proxies.js';
+import { rateLimitPlugin } from './callers/rate-limit.js';
+import { connectionsPlugin } from './connections/connections.js';
+import { answerOneByOne } from './connections/pipelining.js';
+import { refuseMalformedHttp } from './connections/refuse-on-socket.js';
+import { slowClientsPlugin } from './connections/slow-clients.js';
+import { Turns } from './connections/turns.js';
 import { deadlinePlugin } from './deadline.js';
 import { errorsPlugin, FIELDS_READ, refuseBadPath } from './errors.js';
 import { fieldsPlugin } from './fields.js';
 import { lifecyclePlugin } from './lifecycle.js';
-import { createMetrics, type Metrics } from './metrics.js';
-import { openapiPlugin } from './openapi.js';
-import { packPlugin } from './pack.js';
-import { answerOneByOne } from './pipelining.js';
-import { prefixPlugin } from './prefix.js';
-import { membershipOf, trustedProxies } from './proxies.js';
-import { rateLimitPlugin } from './rate-limit.js';
-import { refuseMalformedHttp } from './refuse-on-socket.js';
+import { answersPlugin } from './monitoring/answers.js';
+import { createMetrics, type Metrics } from './monitoring/metrics.js';
+import { openapiPlugin } from './openapi/document.js';
 import { requestId } from './request-id.js';
 import { aboutRoutes } from './routes/about.js';
 import { cachesRoutes } from './routes/caches.js';
@@ -31,8 +33,6 @@ import { computeRoutes } from './routes/compute.js';
 import { docsRoutes } from './routes/docs.js';
 import { healthRoutes } from './routes/health.js';
 import { metricsRoutes } from './routes/metrics.js';
-import { slowClientsPlugin } from './slow-clients.js';
-import { Turns } from './turns.js';
 
 export interface AppOptions {
   readonly config: Config;
@@ -119,7 +119,7 @@ async function registerHooks(app: FastifyInstance, options: AppOptions, metrics:
   // 1. Fields without a value go, before anything reads one.
   await app.register(fieldsPlugin);
   // 2. The trace begins here, so that it covers what follows.
-  if (traced) await app.register((await import('./traces.js')).tracesPlugin);
+  if (traced) await app.register((await import('./monitoring/traces.js')).tracesPlugin);
   // 3. Every answer, refusals too, has its id and security headers, is logged and is counted.
   await app.register(answersPlugin, { metrics });
   // 4. Too many connections of one address: refused before a head is read.

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../settings/config.js';
-import { arrivalOf } from './pipelining.js';
+import { arrivalOf } from './connections/pipelining.js';
 import { Problem } from './problems.js';
 
 declare module 'fastify' {

@@ -3,10 +3,10 @@ import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { isAllocationFailure, NO_MEMORY } from '../compute/worker/allocation.js';
+import { answerOn, type OnRefusal, refuseOnSocket } from './connections/refuse-on-socket.js';
 import { SECURITY_HEADERS } from './headers.js';
+import { received } from './monitoring/stages.js';
 import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds } from './problems.js';
-import { answerOn, type OnRefusal, refuseOnSocket } from './refuse-on-socket.js';
-import { received } from './stages.js';
 
 declare module 'fastify' {
   interface FastifyReply {

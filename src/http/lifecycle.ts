@@ -3,9 +3,9 @@ import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Operation } from '../operations/operation.js';
-import { isBusy } from './pipelining.js';
+import { isBusy } from './connections/pipelining.js';
+import type { Turns } from './connections/turns.js';
 import { Problem } from './problems.js';
-import type { Turns } from './turns.js';
 
 /** Milliseconds. */
 export interface DrainTimes {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { amount } from '../../src/compute/amount.js';
 import { Ledger } from '../../src/compute/ledger.js';
-import { observations, observe } from '../../src/http/histogram.js';
+import { observations, observe } from '../../src/http/monitoring/histogram.js';
 
 describe('what is no amount', () => {
   const wrong = [Number.NaN, Number.POSITIVE_INFINITY, -1, undefined as unknown as number];

@@ -5,7 +5,7 @@ import { reference } from '../../src/kernels/reference.js';
 import { askWith, formats, textOf } from '../ask.js';
 import { fastBuilds } from '../kernels/builds.js';
 import { type Json, type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../values.js';
-import { scrape } from './scrape.js';
+import { scrape } from './monitoring/scrape.js';
 import { type Started, start } from './start.js';
 
 const WORK_LIMIT = 100_000;

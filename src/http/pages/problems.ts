@@ -1,4 +1,4 @@
-import { problemExamples } from '../problem-examples.js';
+import { problemExamples } from '../openapi/problem-examples.js';
 import { type ProblemCode, problemKinds } from '../problems.js';
 import { html, page } from './layout.js';
 

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Caches } from '../caches.js';
-import { cachesTag, serviceSchema } from '../openapi.js';
+import { cachesTag, serviceSchema } from '../openapi/document.js';
 
 /** What forward operations have stored, for whoever needs it no longer. */
 export async function cachesRoutes(app: FastifyInstance, { caches }: { caches: Caches }): Promise<void> {

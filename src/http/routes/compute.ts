@@ -10,13 +10,13 @@ import type { Operation } from '../../operations/operation.js';
 import { operations } from '../../operations/operations.js';
 import { lengthOf } from '../../stores/store.js';
 import type { Sizes } from '../../tensor/shapes.js';
+import { LEAST_BYTES, PACKING_BYTES, packingNamedAlone, packPieces, packSmall, SMALL_BYTES } from '../bodies/pack.js';
 import type { Caches } from '../caches.js';
 import { tooLate } from '../deadline.js';
 import { addVary } from '../headers.js';
-import { operationSchema } from '../openapi.js';
-import { LEAST_BYTES, PACKING_BYTES, packingNamedAlone, packPieces, packSmall, SMALL_BYTES } from '../pack.js';
+import { received, type Stages } from '../monitoring/stages.js';
+import { operationSchema } from '../openapi/document.js';
 import { Problem } from '../problems.js';
-import { received, type Stages } from '../stages.js';
 
 /** One route an operation: the body goes to a worker as it came, and the worker's bytes are the answer. */
 export async function computeRoutes(

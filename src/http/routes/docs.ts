@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import type { FastifyInstance } from 'fastify';
 import { DOCS_POLICY, PAGE_POLICY } from '../headers.js';
+import { sendTagged, type Tagged, tagged } from '../openapi/tagged.js';
 import { docsPage } from '../pages/docs.js';
 import { rootOf } from '../pages/root.js';
-import { sendTagged, type Tagged, tagged } from '../tagged.js';
 
 /** Where `npm run build` puts the files of the pages, from src/http/routes and from dist/http/routes alike. */
 const FOLDER = new URL('../../../dist/http/pages/static/', import.meta.url);

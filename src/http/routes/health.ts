@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify';
 import type { Pool } from '../../compute/pool/pool.js';
-import { serviceSchema } from '../openapi.js';
+import { serviceSchema } from '../openapi/document.js';
+import { ref } from '../openapi/schema.js';
 import { Problem } from '../problems.js';
-import { ref } from '../schema.js';
 
 /** For orchestrators: is the process alive, and can it take work? Neither waits for a worker. */
 export async function healthRoutes(app: FastifyInstance, { pool }: { pool: Pool }): Promise<void> {

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
-import type { Metrics } from '../metrics.js';
-import { serviceSchema } from '../openapi.js';
+import type { Metrics } from '../monitoring/metrics.js';
+import { serviceSchema } from '../openapi/document.js';
 
 /** For Prometheus. It waits for no worker. */
 export async function metricsRoutes(

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { operations } from '../../../src/operations/operations.js';
-import { type Sample, scrape } from '../../http/scrape.js';
+import { type Sample, scrape } from '../../http/monitoring/scrape.js';
 import { type Started, start } from '../../http/start.js';
 import { numbersFrom, tensorsFor } from '../../values.js';
 import { canRun, FOLDER, type Prometheus, promtool, promtoolReads, startPrometheus } from './prometheus.js';
