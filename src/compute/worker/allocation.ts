@@ -5,7 +5,10 @@ const CODES: ReadonlySet<unknown> = new Set(['ERR_MEMORY_ALLOCATION_FAILED', 'Z_
 export function isAllocationFailure(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   if (CODES.has((error as NodeJS.ErrnoException).code)) return true;
-  return error instanceof RangeError && /allocation failed|could not allocate|unable to grow/i.test(error.message);
+  return (
+    error instanceof RangeError &&
+    /allocation failed|could not allocate|cannot allocate|unable to grow/i.test(error.message)
+  );
 }
 
 /** What a request is told for which the system has no memory, whatever the budget says. */

@@ -86,8 +86,14 @@ function within<T, R>(task: OfRequest<T>, act: (machinery: Machinery, task: OfRe
 
 /** Large memory goes back to the system at once: an idle thread would not come round to collecting it. */
 function giveBack(): void {
-  const [ofKernels, ofCodec] = [kernels.release(), codec.release()];
-  if (ofKernels || ofCodec) collectGarbage();
+  try {
+    const [ofKernels, ofCodec] = [kernels.release(), codec.release()];
+    if (ofKernels || ofCodec) collectGarbage();
+  } catch (error) {
+    // To let go of it takes a little memory first. Without that it stays until the next request, and the answer is as good.
+    if (!isAllocationFailure(error)) throw error;
+    collectGarbage();
+  }
 }
 
 function textOf(error: unknown): string {

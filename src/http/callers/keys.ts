@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { type Config, ConfigError } from '../../settings/config.js';
 
@@ -24,6 +24,9 @@ interface Entry {
  */
 const LOOK_MS = 500;
 
+/** Names in one line of the log, which many thousands would fill. */
+const CALLERS_LOGGED = 100;
+
 /**
  * The keys of API_KEYS and API_KEYS_FILE together; undefined if neither is set. The file is looked at again and
  * again; when it cannot be read or understood, the keys of before stay, and the log says why.
@@ -43,21 +46,32 @@ export async function openKeys({ API_KEYS, API_KEYS_FILE }: KeysConfig, logger: 
       text: line.replace(/#.*/, ''),
       place: `API_KEYS_FILE: line ${i + 1}`,
     }));
-    parse(lines, 'API_KEYS_FILE'); // a file that has become empty is a mistake, whatever API_KEYS holds
-    return parse([...fixed, ...lines], 'API_KEYS_FILE');
+    const ofFile = parse(lines, 'API_KEYS_FILE'); // a file that has become empty is a mistake, whatever API_KEYS holds
+    return API_KEYS === '' ? ofFile : parse([...fixed, ...lines], 'API_KEYS_FILE');
   };
-  const content = await readFile(API_KEYS_FILE, 'utf8').catch((error: Error) => {
+  const content = await contentOf(API_KEYS_FILE).catch((error: Error) => {
     throw new ConfigError(`API_KEYS_FILE is ${JSON.stringify(API_KEYS_FILE)}, but ${error.message}`);
   });
   let entries = parseFile(content);
   const close = watch(API_KEYS_FILE, content, {
     changed(found) {
       entries = parseFile(found);
-      logger.info({ callers: callersOf(entries) }, 'API_KEYS_FILE has changed, and counts');
+      const callers = callersOf(entries);
+      logger.info(
+        { keys: entries.length, callers: callers.slice(0, CALLERS_LOGGED) },
+        'API_KEYS_FILE has changed, and counts',
+      );
     },
     failed: (reason) => logger.error({ reason }, 'API_KEYS_FILE cannot be used, the keys of before stay'),
   });
   return { callerOf: (key) => callerOf(entries, key), close };
+}
+
+/** Of a pipe there is no end, and whoever reads it waits for good. */
+async function contentOf(file: string): Promise<string> {
+  const is = await stat(file);
+  if (!is.isFile() && !is.isDirectory()) throw new Error('it is no regular file');
+  return readFile(file, 'utf8');
 }
 
 interface Watcher {
@@ -77,7 +91,7 @@ function watch(file: string, content: string, { changed, failed }: Watcher): () 
 
   async function look(): Promise<void> {
     try {
-      const found = await readFile(file, 'utf8');
+      const found = await contentOf(file);
       const settled = found === seen; // a file that is being written differs from look to look
       seen = found;
       failure = '';

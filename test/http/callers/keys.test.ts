@@ -116,6 +116,11 @@ describe('keys that cannot be used at the start', () => {
     await expect(refused).rejects.toThrow(ConfigError);
     await expect(refused).rejects.toThrow(/^API_KEYS_FILE is ".*none", but ENOENT/);
   });
+
+  it('a device or a pipe, which may have no end', async () => {
+    const refused = openKeys({ API_KEYS: '', API_KEYS_FILE: '/dev/null' }, logger);
+    await expect(refused).rejects.toThrow(/^API_KEYS_FILE is ".*null", but it is no regular file$/);
+  });
 });
 
 describe('a file that changes', () => {
@@ -168,6 +173,30 @@ describe('a file that changes', () => {
     writeFileSync(file, entry('ann', 'two'));
     await vi.waitFor(() => expect(keys.callerOf('two')).toBe('ann'), LIMIT);
     expect(errors()).toHaveLength(1);
+  });
+
+  it.each([
+    ['folder', (file: string) => mkdirSync(file), 'EISDIR'],
+    ['device', (file: string) => symlinkSync('/dev/null', file), 'it is no regular file'],
+  ])('may become a %s and a file again', async (_, make, reason) => {
+    const file = fileOf(entry('ann', 'one'));
+    const keys = await open({ API_KEYS_FILE: file });
+    rmSync(file);
+    make(file);
+    await vi.waitFor(() => expect(errors()).toMatchObject([{ reason: expect.stringContaining(reason) }]), LIMIT);
+    expect(keys.callerOf('one')).toBe('ann');
+    rmSync(file, { recursive: true });
+    renameSync(fileOf(entry('ann', 'two'), 'next'), file);
+    await vi.waitFor(() => expect(keys.callerOf('two')).toBe('ann'), LIMIT);
+  });
+
+  it('may have thousands of keys, of which the log names a few', async () => {
+    const file = fileOf(entry('ann', 'one'));
+    const keys = await open({ API_KEYS_FILE: file });
+    writeFileSync(file, Array.from({ length: 10_000 }, (_, i) => entry(`caller-${i}`, `key-${i}`)).join('\n'));
+    await vi.waitFor(() => expect(keys.callerOf('key-9999')).toBe('caller-9999'), LIMIT);
+    expect(log).toMatchObject([{ keys: 10_000, callers: expect.arrayContaining(['caller-0', 'caller-99']) }]);
+    expect(JSON.stringify(log).length).toBeLessThan(5000);
   });
 
   it('while it is being written does not count by halves', async () => {

@@ -94,6 +94,7 @@ describe('memory that the system does not have', () => {
       new RangeError('Array buffer allocation failed'),
       new RangeError('WebAssembly.Memory(): could not allocate memory'),
       new RangeError('WebAssembly.Memory.grow(): Unable to grow instance memory'),
+      new RangeError('WebAssembly.Instance(): Out of memory: Cannot allocate Wasm memory for new instance'),
       withCode('ERR_MEMORY_ALLOCATION_FAILED'),
       withCode('Z_MEM_ERROR'),
     ];
