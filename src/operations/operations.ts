@@ -1,20 +1,6 @@
-import {
-  lstmBackwardOperation,
-  lstmCellBackwardOperation,
-  lstmCellForwardOperation,
-  lstmForwardOperation,
-} from './lstm.js';
+import { lstmOperations } from './lstm.js';
 import type { Operation } from './operation.js';
-import { rnnBackwardOperation, rnnCellBackwardOperation, rnnCellForwardOperation, rnnForwardOperation } from './rnn.js';
+import { rnnOperations } from './rnn.js';
 
 /** Everything that can be asked for, in the order of the documentation. */
-export const operations: readonly Operation[] = [
-  rnnCellForwardOperation,
-  rnnCellBackwardOperation,
-  rnnForwardOperation,
-  rnnBackwardOperation,
-  lstmCellForwardOperation,
-  lstmCellBackwardOperation,
-  lstmForwardOperation,
-  lstmBackwardOperation,
-];
+export const operations: readonly Operation[] = [...rnnOperations, ...lstmOperations];

@@ -29,12 +29,11 @@ export const keptCaches = <G extends GroupMember>(group: G) => ({
   cache_expires_at: text(30, 'when the stored caches go, at the latest; there if they are `stored`', 'date-time'),
 });
 
-type Asked = { readonly caches: 'none' | 'inline' | 'stored' };
-const areStored = ({ caches }: Asked) => caches === 'stored';
+const areStored = ({ caches }: Values) => caches === 'stored';
 
 /** When that exists. Stored caches are part of the answer, too, but are written elsewhere. */
 export const whenKept = {
-  caches: ({ caches }: Asked) => caches !== 'none',
+  caches: ({ caches }: Values) => caches !== 'none',
   cache_id: areStored,
   cache_expires_at: areStored,
 };
@@ -42,7 +41,7 @@ export const whenKept = {
 /** Where caches go that are to be stored. */
 export const depositedCaches = {
   group: 'caches',
-  isAsked: ({ caches }: Values) => caches === 'stored',
+  isAsked: areStored,
   id: 'cache_id',
   expiresAt: 'cache_expires_at',
 } as const;
