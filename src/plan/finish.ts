@@ -25,14 +25,14 @@ export function finishSums(
     const { planned, from } = cut;
     const { shape, key } = planned;
     const data = new arrayOf[dtype](elements(shape));
-    const sum = sums.get(key) ?? { ...planned, tensor: { shape, strides: rowMajor(shape), data } };
+    const sum = sums.get(key) ?? { planned, tensor: { shape, strides: rowMajor(shape), data } };
     sums.set(key, sum);
     sum.tensor.data.set(joinedOf(cut).tensor.data, from * elements(shape.slice(1)));
   }
   const computed = [...sums.values()];
   const values = withTensors(
     {},
-    computed.map(({ path, tensor }) => [path, tensor]),
+    computed.map(({ planned: { path }, tensor }) => [path, tensor]),
   );
   operation.finish?.(values, options, sizes);
   const contributions = cuts.map(({ planned, from, contributions: [{ shape, data }] }) => {

@@ -1,5 +1,5 @@
 import type { Part } from '../operations/operation.js';
-import { type Sizes, shapeIn } from '../tensor/shapes.js';
+import { isArranged, type Sizes, shapeIn, stridesFor, tensorsIn } from '../tensor/shapes.js';
 import { type AnyTensor, type FlatTensor, tensorAt, type Values, withTensors } from '../tensor/signature.js';
 import type { Shape } from '../tensor/tensor.js';
 import type { Request } from './request.js';
@@ -11,13 +11,21 @@ export type FilledPart = Exclude<Part, 'request'>;
 export interface PlannedTensor extends FlatTensor {
   readonly part: FilledPart;
   readonly shape: Shape;
+  readonly strides: readonly number[];
   /** Names it among all tensors of a request. */
   readonly key: string;
 }
 
 /** A tensor that has been computed. */
-export interface Computed extends PlannedTensor {
+export interface Computed {
+  readonly planned: PlannedTensor;
   readonly tensor: AnyTensor;
+}
+
+/** A tensor of a request, as the engine walks through it. */
+export interface ArrangedTensor extends FlatTensor {
+  readonly shape: Shape;
+  readonly strides: readonly number[];
 }
 
 /** Where a tensor of a filled part comes from. */
@@ -30,6 +38,8 @@ interface Origin {
 export interface Members {
   /** In the order in which they are checked for numbers that are not finite. */
   readonly planned: readonly PlannedTensor[];
+  /** Tensors of the request that the engine needs in another order. */
+  readonly arranged: readonly ArrangedTensor[];
   readonly origins: Readonly<Record<FilledPart, readonly Origin[]>>;
 }
 
@@ -47,12 +57,15 @@ export function membersOf(request: Request): Members {
       const shape = shapeIn(all, member);
       if (shape === undefined) return [];
       const key = keyOf(part, pointer);
-      planned.push({ ...one, part, shape, key });
+      planned.push({ ...one, part, shape, strides: stridesFor(member, shape), key });
       return [{ path, from: { key } }];
     });
   };
   const origins = { scratch: originsOf('scratch'), forward: originsOf('forward'), answer: originsOf('answer') };
-  return { planned, origins };
+  const arranged = [...tensorsIn(operation.tensors.request, values)].flatMap(({ tensor: { shape }, ...one }) => {
+    return isArranged(one.member) ? [{ ...one, shape, strides: stridesFor(one.member, shape) }] : [];
+  });
+  return { planned, arranged, origins };
 }
 
 function keyOf(part: FilledPart, pointer: string): string {

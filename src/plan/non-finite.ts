@@ -1,11 +1,11 @@
 import { type Fault, Refusal } from '../tensor/refusal.js';
 import { batchAxis, hasBatchAxis, symbolicShape, timeAxis } from '../tensor/signature.js';
 import { dtypeOf, indexAt, isReal, type Numbers, type Tensor } from '../tensor/tensor.js';
-import type { Computed } from './members.js';
+import type { Computed, PlannedTensor } from './members.js';
 
 /** The first element that is not finite in one tensor, on the way the operation takes through time. */
 export interface NonFinite {
-  readonly part: Computed['part'];
+  readonly part: Computed['planned']['part'];
   /** Time step, or −1 for a tensor without a time axis. */
   readonly step: number;
   /** Which of the tensors it is in, those to work in not counted. */
@@ -28,9 +28,9 @@ export function firstNonFinite(
   direction: 'forward' | 'backward',
   first: First = { example: 0, row: 0 },
 ): NonFinite | undefined {
-  const checked = computed.filter(({ part }) => part !== 'scratch');
+  const checked = computed.filter(({ planned }) => planned.part !== 'scratch');
   const findings = checked.map((one, order) => {
-    return search(one, order, one.part === 'forward' ? 'forward' : direction, first);
+    return search(one, order, one.planned.part === 'forward' ? 'forward' : direction, first);
   });
   return earliest(findings, direction);
 }
@@ -66,14 +66,14 @@ function isEarlier(one: NonFinite, other: NonFinite, direction: 'forward' | 'bac
 }
 
 function search(
-  computed: Computed,
+  { planned, tensor }: Computed,
   order: number,
   direction: 'forward' | 'backward',
   first: First,
 ): NonFinite | undefined {
-  if (!isReal(computed.tensor)) return undefined;
-  const { data, shape, strides } = computed.tensor;
-  const axis = timeAxis(computed.member);
+  if (!isReal(tensor)) return undefined;
+  const { data, shape, strides } = tensor;
+  const axis = timeAxis(planned.member);
   // Time is the slowest axis in memory, so one step is one run of numbers.
   const [T, length] = axis < 0 ? [1, data.length] : [shape[axis], strides[axis]];
   for (let i = 0; i < T; i++) {
@@ -81,8 +81,8 @@ function search(
     const position = nonFiniteIn(data, t * length, (t + 1) * length);
     if (position < 0) continue;
     const step = axis < 0 ? -1 : t;
-    const fault = faultAt(computed, computed.tensor, position, step, first);
-    return { part: computed.part, step, order, position: hasBatchAxis(computed.member) ? 0 : position, fault };
+    const fault = faultAt(planned, tensor, position, step, first);
+    return { part: planned.part, step, order, position: hasBatchAxis(planned.member) ? 0 : position, fault };
   }
   return undefined;
 }
@@ -94,7 +94,7 @@ function nonFiniteIn(data: Numbers, from: number, to: number): number {
 }
 
 function faultAt(
-  { path, pointer, member }: Computed,
+  { path, pointer, member }: PlannedTensor,
   tensor: Tensor,
   position: number,
   step: number,

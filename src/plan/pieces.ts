@@ -112,7 +112,7 @@ function isCut(item: Slice | Cut): item is Cut {
  * @param firstExample of the block
  */
 export function contributionsOf(computed: readonly Computed[], cuts: readonly Cut[], firstExample: number): Tensor[] {
-  const tensors = new Map(computed.map(({ key, tensor }) => [key, tensor]));
+  const tensors = new Map(computed.map(({ planned, tensor }) => [planned.key, tensor]));
   return cuts.map(({ planned: { key, member }, ...cut }) => {
     const tensor = tensors.get(key);
     if (!tensor || !isReal(tensor)) throw new Error(`a block has not computed the ${key}`);

@@ -1,6 +1,5 @@
 import type { Kernels } from '../kernels/kernels.js';
-import { isArranged, stridesFor, tensorsIn } from '../tensor/shapes.js';
-import { type AnyTensor, type Values, withTensors } from '../tensor/signature.js';
+import { type AnyTensor, type Values, valueAt, withTensors } from '../tensor/signature.js';
 import { elements, type Numbers, reorder, type Tensor } from '../tensor/tensor.js';
 import { type Computed, valuesOf } from './members.js';
 import type { Plan } from './plan.js';
@@ -23,12 +22,15 @@ export interface Workspace {
 export function reserve(kernels: Kernels, request: Request, plan: Plan): Workspace {
   const allocate = kernels.reserve(plan.numbers);
   const tensors = new Map<string, AnyTensor>();
-  const computed = plan.planned.map((one): Computed => {
-    const tensor = room(one, allocate);
-    tensors.set(one.key, tensor);
-    return { ...one, tensor };
+  const computed = plan.planned.map((planned): Computed => {
+    const { member, shape, strides, key } = planned;
+    const length = elements(shape);
+    const data = member.numbers === 'whole' ? new Int32Array(length) : allocate(length);
+    const tensor = { shape, strides, data };
+    tensors.set(key, tensor);
+    return { planned, tensor };
   });
-  const values = arrange(request, allocate);
+  const values = arrange(request.values, plan, allocate);
   return {
     request: values,
     answer: valuesOf(plan, 'answer', values, tensors),
@@ -39,21 +41,13 @@ export function reserve(kernels: Kernels, request: Request, plan: Plan): Workspa
   };
 }
 
-function room({ member, shape }: Plan['planned'][number], allocate: (length: number) => Numbers): AnyTensor {
-  const strides = stridesFor(member, shape);
-  const length = elements(shape);
-  return { shape, strides, data: member.numbers === 'whole' ? new Int32Array(length) : allocate(length) };
-}
-
 /** The request as the engine works on it: tensors of the batch move to where the kernels work, weights stay. */
-function arrange({ operation, values }: Request, allocate: (length: number) => Numbers): Values {
-  const arranged: [readonly string[], AnyTensor][] = [];
-  for (const { path, member, tensor } of tensorsIn(operation.tensors.request, values)) {
-    if (!isArranged(member)) continue;
-    const { shape, data } = tensor as Tensor;
-    const moved: Tensor = { shape, strides: stridesFor(member, shape), data: allocate(data.length) };
-    reorder(moved, data);
-    arranged.push([path, moved]);
-  }
-  return withTensors(values, arranged);
+function arrange(values: Values, { arranged }: Plan, allocate: (length: number) => Numbers): Values {
+  const moved = arranged.map(({ path, shape, strides }): [readonly string[], AnyTensor] => {
+    const { data } = valueAt(values, path) as Tensor;
+    const tensor = { shape, strides, data: allocate(data.length) };
+    reorder(tensor, data);
+    return [path, tensor];
+  });
+  return withTensors(values, moved);
 }

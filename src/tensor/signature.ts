@@ -309,19 +309,22 @@ export function tensorAt(values: Values, { path }: Pick<FlatTensor, 'path'>): An
 
 /** The same values, but where a tensor is given for a path it stands there; other tensors are as they were. */
 export function withTensors(values: Values, tensors: Iterable<readonly [readonly string[], AnyTensor]>): Values {
-  const changed: Record<string, Value | undefined> = { ...values };
-  const own = new Map<string, Record<string, Value | undefined>>([['', changed]]);
+  type Group = Record<string, Value | undefined>;
+  const changed: Group = { ...values };
+  const own = new Set<Value | undefined>(); // the groups that were made here
   for (const [path, tensor] of tensors) {
     let holder = changed;
-    let pointer = '';
-    for (const name of path.slice(0, -1)) {
-      pointer = pointerTo(pointer, name);
-      const copy = own.get(pointer) ?? { ...(holder[name] as Values | undefined) };
-      own.set(pointer, copy);
-      holder[name] = copy;
-      holder = copy;
+    const last = path.length - 1;
+    for (let i = 0; i < last; i++) {
+      let group = holder[path[i]] as Group | undefined;
+      if (!own.has(group) || group === undefined) {
+        group = { ...group };
+        own.add(group);
+        holder[path[i]] = group;
+      }
+      holder = group;
     }
-    holder[path[path.length - 1]] = tensor;
+    holder[path[last]] = tensor;
   }
   return changed;
 }

@@ -260,7 +260,7 @@ export function writePiece({ formats }: Machinery, { destination, format, items 
       const { planned, from } = item;
       // What the blocks have computed was finite; sums of it may not be.
       if (!hasBatchAxis(planned.member)) {
-        const nonFinite = firstNonFinite([{ ...planned, tensor: rows.tensor }], 'forward', { example: 0, row: from });
+        const nonFinite = firstNonFinite([{ planned, tensor: rows.tensor }], 'forward', { example: 0, row: from });
         if (nonFinite) return { nonFinite };
       }
       slices.push(rows);
