@@ -93,16 +93,16 @@ function finish(machinery: Machinery, { blocks, pieces, finish, time, ...report 
     time,
   );
   if (nonFinite) return refused(nonFinite);
-  const [{ cuts }] = blocks;
-  const ofCuts = cuts.map((_, i) => results.map(({ contributions }) => contributions[i]));
+  const [{ slices }] = blocks;
+  const ofSlices = slices.map((_, i) => results.map(({ contributions }) => contributions[i]));
   if (finish) {
-    const sums = cuts.flatMap((cut, i) => (isOfSum(cut) ? [i] : []));
-    const joined = sums.map((i) => ({ ...cuts[i], contributions: ofCuts[i] }));
-    const finished = finishBlocks(machinery, { ...finish, cuts: joined });
-    for (const [j, i] of sums.entries()) ofCuts[i] = [finished.contributions[j]];
+    const sums = slices.flatMap((slice, i) => (isOfSum(slice) ? [i] : []));
+    const joined = sums.map((i) => ({ ...slices[i], contributions: ofSlices[i] }));
+    const finished = finishBlocks(machinery, { ...finish, slices: joined });
+    for (const [j, i] of sums.entries()) ofSlices[i] = [finished.contributions[j]];
     if (finished.nonFinite) return refused(finished.nonFinite);
   }
-  const written = pieceTasks(pieces, ofCuts).map((task) => writePiece(machinery, task));
+  const written = pieceTasks(pieces, ofSlices).map((task) => writePiece(machinery, task));
   const wrong = written.find((piece) => 'nonFinite' in piece);
   if (wrong) return refused(wrong.nonFinite);
   const to = (destination: 'caller' | 'store') =>

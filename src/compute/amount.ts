@@ -1,9 +1,9 @@
 /**
- * What is added to a count, a sum or an average that lives as long as its thread: a number that is none would spoil it
- * for good.
+ * Returns the value if it can be added to a running count, sum or average. NaN would spoil a total that lives as long as
+ * its thread.
  *
- * @param what it is of, for the error
- * @throws RangeError where it is NaN, infinite or negative
+ * @param what the value measures, for the error
+ * @throws RangeError if the value is NaN, infinite or negative
  */
 export function amount(what: string, value: number): number {
   if (value >= 0 && value < Number.POSITIVE_INFINITY) return value;

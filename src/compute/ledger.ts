@@ -1,14 +1,14 @@
 import { amount } from './amount.js';
 
 /**
- * What the main thread and the workers know of all requests at any moment, in memory that they share: which ones are
- * still wanted, which ones are being worked on, and how much memory they take, together and for each caller.
+ * The state of all requests, in memory that the main thread and the workers share: which requests are still wanted, which
+ * ones are being worked on, and how much memory they take, together and for each caller.
  *
- * The main thread opens a slot for each request, hands its number to the workers with everything they do for it, and
- * closes it when no worker has it any more. So nothing is lost when a worker dies in between.
+ * The main thread opens a slot for each request. Every task for the request carries the number of its slot. The main
+ * thread closes the slot when no worker has the request any more, so nothing is lost if a worker dies.
  *
  * No caller can shut out the others. The last quarter of the memory is for callers that hold less than a quarter, and
- * beyond the places there are some for callers that have nearly none.
+ * a few extra places are for callers that have nearly none.
  */
 export class Ledger {
   readonly buffer: SharedArrayBuffer;
@@ -18,15 +18,15 @@ export class Ledger {
   #places = 0;
   #open = 0;
 
-  /** @param buffer of another thread's ledger */
+  /** @param buffer of a ledger that another thread created */
   constructor(buffer: SharedArrayBuffer) {
     this.buffer = buffer;
     this.#entries = new Int32Array(buffer);
   }
 
   /**
-   * @param places requests at the same time, at most; a quarter as many again are for callers that have nearly none
-   * @param limit bytes that they may take together
+   * @param places for requests at the same time; a quarter as many are added for callers that have nearly none
+   * @param limit bytes that all requests may take together
    */
   static create(places: number, limit: number): Ledger {
     const slots = places + guestPlaces(places);
@@ -37,37 +37,37 @@ export class Ledger {
     return ledger;
   }
 
-  /** Bytes that all requests take at the moment, and may take. */
+  /** Bytes that all requests take now. */
   get used(): number {
     return 1024 * Atomics.load(this.#entries, USED);
   }
+  /** Bytes that all requests may take together. */
   get limit(): number {
     return 1024 * this.#entries[LIMIT];
   }
 
-  /** Bytes that one caller may take. */
+  /** Bytes that one caller may take. A caller that is alone can still not take the last quarter. */
   get share(): number {
     return 1024 * (this.#entries[LIMIT] - quarter(this.#entries[LIMIT]));
   }
 
   /**
-   * The account of a caller, for one more request of it. Accounts are the main thread's to open and close; workers
-   * know them by their slots.
+   * Returns the account of a caller, for one more request. Only the main thread opens and closes accounts; workers find
+   * them by the slots of requests.
    */
   enter(caller: string): number {
     return this.#accounts.enter(caller);
   }
 
-  /** A request of the account is over: it has given back all that it had taken. */
+  /** Ends one request of the account. It must have given back all memory that it had taken. */
   leave(account: number): void {
     this.#accounts.leave(account);
   }
 
   /**
-   * Changes what an account has taken from the budget, in place of what it had taken before.
+   * Changes what an account holds of the memory budget, from `before` to `after` bytes.
    *
-   * @return false, and nothing has changed, where it would be more than the limit or the caller's share; less is
-   *   always possible
+   * @return false, with nothing changed, if that would exceed the limit or the caller's share; taking less always works
    */
   exchange(account: number, before: number, after: number): boolean {
     const change = kibibytes(after) - kibibytes(before);
@@ -82,26 +82,26 @@ export class Ledger {
     }
   }
 
-  /** @param used of the budget, and `own` of it by the caller, if it got what it asks for */
+  /** @param used KiB that all callers, and `own` KiB that this caller, would hold with the request granted */
   #hasRoom(used: number, own: number): boolean {
     const limit = this.#entries[LIMIT];
     return used <= limit - quarter(limit) || (used <= limit && own <= quarter(limit));
   }
 
-  /** The same without a limit: for what is there already. */
+  /** Changes what an account holds without asking for room: the memory is in use already. */
   charge(account: number, before: number, after: number): void {
     const change = kibibytes(after) - kibibytes(before);
     Atomics.add(this.#entries, USED, change);
     Atomics.add(this.#entries, ACCOUNTS + account, change);
   }
 
-  /** Is there a place for another request of the caller? For the main thread alone, like open, close and stop. */
+  /** Is there a place for another request of the caller? Only the main thread calls this, open, close and stop. */
   hasPlace(caller: string): boolean {
     if (this.#open < this.#places) return true;
     return this.#free.length > 0 && this.#accounts.placesOf(caller) < Math.ceil(guestPlaces(this.#places) / 4);
   }
 
-  /** A slot for a new request of the caller; undefined where it has no place. */
+  /** Opens a slot for a new request of the caller; undefined if there is no place for it. */
   open(caller: string): number | undefined {
     if (!this.hasPlace(caller)) return undefined;
     const slot = this.#free.pop() as number;
@@ -110,7 +110,7 @@ export class Ledger {
     return slot;
   }
 
-  /** Gives back the slot, and what workers have taken for it. */
+  /** Gives back the slot, and the memory that workers have taken for its request. */
   close(slot: number): void {
     this.take(slot, 0);
     Atomics.store(this.#entries, at(slot) + STATE, WANTED);
@@ -120,12 +120,12 @@ export class Ledger {
     this.#free.push(slot);
   }
 
-  /** From now on nobody wants the answer. */
+  /** Marks the request as no longer wanted. */
   stop(slot: number): void {
     Atomics.store(this.#entries, at(slot) + STATE, STOPPED);
   }
 
-  /** Is it the request that a worker is busy with, of those that were sent to it together? */
+  /** Is a worker busy with this request now? Of several requests in one message, it works on one at a time. */
   isRunning(slot: number): boolean {
     return Atomics.load(this.#entries, at(slot) + RUNS) > 0;
   }
@@ -134,18 +134,19 @@ export class Ledger {
     return Atomics.load(this.#entries, at(slot) + STATE) === STOPPED;
   }
 
-  /** A worker begins, or ends, something for the request. */
+  /** A worker begins a task of the request. */
   begin(slot: number): void {
     Atomics.add(this.#entries, at(slot) + RUNS, 1);
   }
+  /** A worker has ended a task of the request. */
   end(slot: number): void {
     Atomics.sub(this.#entries, at(slot) + RUNS, 1);
   }
 
   /**
-   * Changes what workers have taken for the request, in place of what they had before.
+   * Changes what workers hold for the request to this many bytes.
    *
-   * @return false, and nothing has changed, where it would be more than the limit or the caller's share
+   * @return false, with nothing changed, if that would exceed the limit or the caller's share
    */
   take(slot: number, bytes: number): boolean {
     if (!this.exchange(this.#entries[at(slot) + ACCOUNT], this.takenBy(slot), bytes)) return false;
@@ -153,15 +154,16 @@ export class Ledger {
     return true;
   }
 
+  /** Bytes that workers hold for the request. */
   takenBy(slot: number): number {
     return 1024 * this.#entries[at(slot) + TAKEN];
   }
 }
 
-/** As many callers can have something in the service at the same time; what comes beyond them counts as one. */
+/** The most callers with accounts of their own at the same time; all further callers share one account. */
 const MOST_CALLERS = 2 ** 16;
 
-/** Which caller has which account, as long as it has anything. */
+/** The accounts of callers. A caller has one for as long as it has requests. */
 class Accounts {
   readonly #callers = new Map<string, number>();
   readonly #entries: (Account | undefined)[] = [];
@@ -211,15 +213,19 @@ class Accounts {
 
 interface Account {
   readonly caller: string;
-  /** Requests that have entered and not left, and places among them. */
+  /** Requests that have entered and not left. Taking a place enters, too. */
   users: number;
+  /** Places that the caller has taken. */
   places: number;
 }
 
-/** No caller has this name. */
+/** The account of all callers beyond MOST_CALLERS. No caller has this name. */
 const OTHERS = 'others';
 
-/** The first entries, one for each account, and some for each slot; all in units that let 32 bits count terabytes. */
+/**
+ * Offsets of the 32-bit entries: two of the whole budget, one for each account, then WIDTH for each slot. Memory is counted
+ * in KiB, so that 32 bits reach terabytes.
+ */
 const [USED, LIMIT, ACCOUNTS] = [0, 1, 2];
 const [STATE, RUNS, TAKEN, ACCOUNT, WIDTH] = [0, 1, 2, 3, 4];
 const [WANTED, STOPPED] = [0, 1];
@@ -240,12 +246,12 @@ function kibibytes(bytes: number): number {
   return Math.ceil(amount('a share of the memory', bytes) / 1024);
 }
 
-/** Why something cannot be had now, after the words that say how much it is. */
+/** The sentence that says why there is no memory now. @param asked its beginning: who asks, and for how many bytes */
 export function shortage(asked: string, { used, limit, share }: Pick<Ledger, 'used' | 'limit' | 'share'>): string {
-  return `${asked}, but of the ${limit} that all requests may take together ${used} are taken, and one caller may take ${share}`;
+  return `${asked}, but ${used} of the ${limit} bytes for all requests together are taken, and one caller may take ${share}`;
 }
 
-/** Thrown in a worker where a request is no longer wanted: its client has left, or its deadline has passed. */
+/** The request is no longer wanted: its client has left, or its deadline has passed. */
 export class Stopped extends Error {
   override readonly name = 'Stopped';
 }

@@ -1,6 +1,6 @@
 import { MessageChannel } from 'node:worker_threads';
 
-/** The memory of all arrays of numbers and bytes in a value, to be moved to another thread. It must be the value's own. */
+/** The memory of all typed arrays in a value, to be moved to another thread. No other value may use that memory. */
 export function buffersIn(value: unknown): ArrayBuffer[] {
   const found = new Set<ArrayBuffer>();
   const collect = (one: unknown): void => {
@@ -15,13 +15,12 @@ export function buffersIn(value: unknown): ArrayBuffer[] {
 const { port1: nowhere } = new MessageChannel();
 nowhere.close();
 
-/** Less is not worth the message. */
+/** Memory below this size is not worth the message. */
 const LEAST_BYTES = 64 * 1024;
 
 /**
- * Frees the memory of all arrays in a value at once; they are empty from then on. Left to the garbage collector, the
- * bodies and answers of a service under load make it run after every few requests. A message to a port that is closed
- * takes its memory along and is dropped.
+ * Frees the memory of all large typed arrays in a value at once; they are empty from then on. Under load, the garbage
+ * collector would otherwise run after every few requests. The memory moves into a message to a closed port, which drops it.
  */
 export function discard(value: unknown): void {
   const buffers = buffersIn(value).filter(({ byteLength }) => byteLength >= LEAST_BYTES);

@@ -5,27 +5,27 @@ import { sliceExamples } from '../tensor/tensor.js';
 import type { Request } from './request.js';
 
 /**
- * The batch of a large request is cut into blocks, each a request of its own with fewer examples, for as many workers as
- * are free. Where the cuts are follows from the sizes alone, and one worker makes the same cuts as many: the same request
- * gives the same bytes.
+ * Blocks: some examples of the batch of a large request. Each block is a request of its own, for any worker that is free.
+ * The sizes alone decide where the batch is cut, not the number of workers, so the same request always gives the same
+ * bytes.
  */
 
-/** What is large. */
+/** From which size on a request is cut. */
 export interface Cutting {
-  /** Multiplications and additions that are worth the way to another thread. */
+  /** Multiplications and additions from which it pays to use other threads. */
   readonly work: number;
-  /** Bytes of an output that are. */
+  /** Bytes of output from which it pays. */
   readonly bytes: number;
-  /** Examples in a block, at least: with fewer, reading the weights takes longer than using them. */
+  /** The fewest examples in a block: with fewer, reading the weights takes longer than using them. */
   readonly examples: number;
 }
 
-/** 5 to 10 ms of work, and about as much of text. */
+/** 5 to 10 ms of arithmetic, and text that takes about as long to write. */
 export const CUTTING: Cutting = { work: 1e8, bytes: 4 * 2 ** 20, examples: 16 };
 
 const MOST_BLOCKS = 8;
 
-/** Where the blocks of a request begin, and the end of the last one. */
+/** The first example of each block, and the end of the last block: n + 1 numbers for n blocks. */
 export function blockBounds({ operation, sizes }: Pick<Request, 'operation' | 'sizes'>, cutting: Cutting): number[] {
   const m = batchOf(operation, sizes);
   const isWorthIt = operation.flops(sizes) >= cutting.work;
@@ -38,13 +38,13 @@ function batchOf(operation: Operation, sizes: Request['sizes']): number {
   return sizes[batchSymbol(operation)] ?? 1;
 }
 
-/** The symbol of the axis that counts examples: all tensors of an operation have the same one, if they have any. */
+/** The symbol of the batch axis. All tensors of an operation that have such an axis use the same symbol. */
 function batchSymbol({ tensors }: Operation): string {
   const found = tensors.request.find(({ member }) => hasBatchAxis(member));
   return found?.member.axes[batchAxis(found.member)].text ?? '';
 }
 
-/** A request for examples from … to − 1 alone. All its tensors are copies. */
+/** A request for the examples from … to − 1 only. All its tensors are copies. */
 export function blockOf(request: Request, from: number, to: number): Request {
   const { operation, values, sizes } = request;
   const sliced: [readonly string[], AnyTensor][] = [];

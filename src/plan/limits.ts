@@ -2,27 +2,29 @@ import { Refusal } from '../tensor/refusal.js';
 import type { Plan } from './plan.js';
 import type { Request } from './request.js';
 
+/** The limits of one request, checked before anything is computed. */
+
 /**
- * @param bytes that the request takes, with what its blocks need again
- * @throws Refusal work-too-large where they are more than it may take
+ * @param bytes that the request takes, including what each further block needs again
+ * @throws Refusal work-too-large if `bytes` exceeds `limit`
  */
 export function refuseTooLarge(bytes: number, limit: number): void {
   if (bytes <= limit) return;
-  const detail = `the tensors of this request, what is computed from them and the text of the answer can take ${bytes} bytes, but the limit is ${limit} bytes`;
+  const detail = `the tensors of this request, its results and the text of the answer can take ${bytes} bytes, but the limit is ${limit} bytes`;
   throw new Refusal('work-too-large', [{ pointer: '', detail }]);
 }
 
-/** @throws Refusal work-too-large where a request asks for more arithmetic than it may */
+/** @throws Refusal work-too-large if a request asks for more arithmetic than `limit` */
 export function refuseTooMuchWork(flops: number, limit: number): void {
   if (flops <= limit) return;
   const detail = `this request takes ${flops} multiplications and additions, but the limit is ${limit}`;
   throw new Refusal('work-too-large', [{ pointer: '', detail }]);
 }
 
-/** @throws Refusal work-too-large where what a request wants to be stored is too large for that */
+/** @throws Refusal work-too-large if a request asks for more bytes to be stored than the store takes */
 export function refuseTooLargeToStore({ outputBytes: { store } }: Plan, { operation, storage }: Request): void {
   if (storage === undefined || operation.deposit === undefined || store <= storage.limit) return;
   const { group } = operation.deposit;
-  const detail = `the ${group} of this request are ${store} bytes, but ${storage.limit} may be stored`;
+  const detail = `the ${group} of this request take ${store} bytes, but at most ${storage.limit} can be stored`;
   throw new Refusal('work-too-large', [{ pointer: `/${group}`, detail }]);
 }

@@ -4,15 +4,19 @@ import { type AnyTensor, type FlatTensor, tensorAt, type Values, withTensors } f
 import type { Shape } from '../tensor/tensor.js';
 import type { Request } from './request.js';
 
-/** What a request fills: its answer, what its forward pass leaves, and tensors to work in. */
+/**
+ * Which tensors one request needs beside its own, and which tensors its answer is made of.
+ */
+
+/** A part of a request that is filled by computing: the answer, the results of the forward pass, and scratch tensors. */
 export type FilledPart = Exclude<Part, 'request'>;
 
-/** A tensor that a request needs room for, beside its own. */
+/** A tensor that will be computed, and for which a request needs room. */
 export interface PlannedTensor extends FlatTensor {
   readonly part: FilledPart;
   readonly shape: Shape;
   readonly strides: readonly number[];
-  /** Names it among all tensors of a request. */
+  /** Unique among all tensors of a request: the part and the pointer. */
   readonly key: string;
 }
 
@@ -22,27 +26,28 @@ export interface Computed {
   readonly tensor: AnyTensor;
 }
 
-/** A tensor of a request, as the engine walks through it. */
+/** A tensor of a request, in the order in which the engine walks through it. */
 export interface ArrangedTensor extends FlatTensor {
   readonly shape: Shape;
   readonly strides: readonly number[];
 }
 
-/** Where a tensor of a filled part comes from. */
+/** Where a tensor of a filled part comes from: it is computed, or it is a tensor of the request. */
 interface Origin {
   readonly path: readonly string[];
   readonly from: { readonly key: string } | { readonly request: FlatTensor };
 }
 
-/** The members that exist for one request: which tensors it needs, and what each of its parts is made of. */
+/** The tensors that one request needs, and the origin of each tensor of its parts. */
 export interface Members {
-  /** In the order in which they are checked for numbers that are not finite. */
+  /** In the order in which they are checked for non-finite numbers. */
   readonly planned: readonly PlannedTensor[];
-  /** Tensors of the request that the engine needs in another order. */
+  /** Tensors of the request that the engine needs in another order than they were written in. */
   readonly arranged: readonly ArrangedTensor[];
   readonly origins: Readonly<Record<FilledPart, readonly Origin[]>>;
 }
 
+/** Plans the members of a request from its symbols, its options and the members it gives. */
 export function membersOf(request: Request): Members {
   const { operation, values, sizes } = request;
   const all: Sizes = { ...sizes, ...operation.symbols(sizes) };
@@ -72,7 +77,12 @@ function keyOf(part: FilledPart, pointer: string): string {
   return `${part} ${pointer}`;
 }
 
-/** The values of a part of a request: those that it repeats, and those that are computed, by key. */
+/**
+ * The values of one part: tensors that repeat the request, and tensors that were computed.
+ *
+ * @param computed by key
+ * @throws Error if a tensor is in neither
+ */
 export function valuesOf(
   { origins }: Members,
   part: FilledPart,
@@ -81,7 +91,7 @@ export function valuesOf(
 ): Values {
   const tensors = origins[part].map(({ path, from }): [readonly string[], AnyTensor] => {
     const tensor = 'key' in from ? computed.get(from.key) : tensorAt(request, from.request);
-    if (!tensor) throw new Error(`nothing is there for /${path.join('/')}`);
+    if (!tensor) throw new Error(`no tensor was computed for /${path.join('/')}`);
     return [path, tensor];
   });
   return withTensors({}, tensors);

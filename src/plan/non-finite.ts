@@ -3,25 +3,25 @@ import { batchAxis, hasBatchAxis, symbolicShape, timeAxis } from '../tensor/sign
 import { dtypeOf, indexAt, isReal, type Numbers, type Tensor } from '../tensor/tensor.js';
 import type { Computed, PlannedTensor } from './members.js';
 
-/** The first element that is not finite in one tensor, on the way the operation takes through time. */
+/** The first non-finite element of one tensor, in the order in which the operation walks through time. */
 export interface NonFinite {
   readonly part: Computed['planned']['part'];
   /** Time step, or −1 for a tensor without a time axis. */
   readonly step: number;
-  /** Which of the tensors it is in, those to work in not counted. */
+  /** The number of the tensor in the order of the plan; scratch tensors are not counted. */
   readonly order: number;
-  /** Where in a tensor that has no batch axis: blocks of a large request all add to the same. */
+  /** The position in a sum, since all blocks of a large request add to the same tensor; 0 for a tensor with a batch axis. */
   readonly position: number;
   readonly fault: Fault;
 }
 
 /**
- * JSON has no infinity and no NaN, and a caller must not get null for them. Where a result has left the range of
- * its type, the answer is a refusal that names the tensor, time step and position where it happened first: what
- * the forward pass kept comes before gradients, and a tensor that is wrong at an earlier step (in the direction
- * of the operation) before one that is wrong at a later one.
+ * Finds the first result that has left the range of its type. JSON has no infinity and no NaN, and a caller must not get
+ * null instead, so such a request is refused. The refusal names the tensor, time step and position where it happened
+ * first: results of the forward pass come before gradients, and earlier steps (in the direction of the operation) before
+ * later ones.
  *
- * @param first what the first example and the first row of these tensors are in the request
+ * @param first the numbers that the first example and the first row of these tensors have in the request
  */
 export function firstNonFinite(
   computed: readonly Computed[],
@@ -40,7 +40,7 @@ interface First {
   readonly row: number;
 }
 
-/** The one of several findings that the caller is told of. */
+/** The finding that the caller is told about. */
 export function earliest(
   findings: readonly (NonFinite | undefined)[],
   direction: 'forward' | 'backward',
@@ -74,7 +74,7 @@ function search(
   if (!isReal(tensor)) return undefined;
   const { data, shape, strides } = tensor;
   const axis = timeAxis(planned.member);
-  // Time is the slowest axis in memory, so one step is one run of numbers.
+  // Time is the slowest axis in memory, so the numbers of one step are contiguous.
   const [T, length] = axis < 0 ? [1, data.length] : [shape[axis], strides[axis]];
   for (let i = 0; i < T; i++) {
     const t = direction === 'forward' ? i : T - 1 - i;
@@ -87,7 +87,7 @@ function search(
   return undefined;
 }
 
-/** The first position from … to − 1 of a number that is not finite, or −1. */
+/** The position of the first non-finite number from … to − 1, or −1. */
 function nonFiniteIn(data: Numbers, from: number, to: number): number {
   for (let i = from; i < to; i++) if (!Number.isFinite(data[i])) return i;
   return -1;

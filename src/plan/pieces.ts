@@ -16,26 +16,26 @@ import { type Destination, outputsOf, type Plan, withoutNumbers } from './plan.j
 import type { Request } from './request.js';
 
 /**
- * What a large request gives is cut into pieces of about the same length, which are written by all workers that are free.
- * As with its blocks, where the cuts are follows from the sizes alone.
+ * A piece of the output of a large request: what one worker writes. All pieces have about the same length, and any worker
+ * that is free writes the next one. As with blocks, the sizes alone decide where the output is cut.
  */
 export interface Piece {
   readonly destination: Destination;
   readonly format: FormatName;
-  readonly items: readonly (Slice | Cut)[];
+  readonly items: readonly (Slice | PlannedSlice)[];
 }
 
-/** Rows from … to − 1, along the first axis, of a tensor that is computed. */
-export interface Cut {
+/** A slice of a tensor that is not computed yet: its rows from … to − 1 along the first axis. */
+export interface PlannedSlice {
   readonly planned: PlannedTensor;
   readonly from: number;
   readonly to: number;
 }
 
-/** About as many pieces an output is cut into at most. */
+/** The most pieces that one output is cut into, give or take one. */
 const MOST_PIECES = 16;
 
-/** All pieces of a request, those of one output one after the other. */
+/** All pieces of a request, in the order of its outputs and of the bytes in each. */
 export function piecesOf(request: Request, plan: Plan, formats: Formats, cutting: Cutting): Piece[] {
   const tensors = withoutNumbers(request, plan);
   const computed = new Map(plan.planned.map((one) => [tensors.get(one.key), one]));
@@ -47,7 +47,8 @@ export function piecesOf(request: Request, plan: Plan, formats: Formats, cutting
 }
 
 /**
- * @param computed which tensors are not there yet
+ * @param computed the tensors that are not computed yet, and their plans
+ * @param longest the most bytes that a slice takes
  * @param most bytes in a piece
  */
 function cutInPieces(
@@ -55,10 +56,10 @@ function cutInPieces(
   computed: ReadonlyMap<AnyTensor | undefined, PlannedTensor>,
   longest: (slice: Slice) => number,
   most: number,
-): (Slice | Cut)[][] {
-  const pieces: (Slice | Cut)[][] = [];
+): (Slice | PlannedSlice)[][] {
+  const pieces: (Slice | PlannedSlice)[][] = [];
   let room = 0;
-  const push = (item: Slice | Cut, bytes: number): void => {
+  const push = (item: Slice | PlannedSlice, bytes: number): void => {
     if (bytes > room) {
       pieces.push([]);
       room = most;
@@ -84,7 +85,7 @@ function cutInPieces(
   return pieces;
 }
 
-/** Rows of a row-major tensor, copied: what it is a view of may be needed for something else by then. */
+/** Rows of a row-major tensor, copied: the memory of the tensor may be reused before they are written. */
 function rowsOfRequest({ shape, strides, data }: AnyTensor, from: number, to: number): TensorSlice {
   const [n = 1] = shape;
   const row = data.length / n;
@@ -92,34 +93,40 @@ function rowsOfRequest({ shape, strides, data }: AnyTensor, from: number, to: nu
   return { tensor: { shape: rowsShape(shape, from, to), strides, data: rows }, first: from === 0, last: to === n };
 }
 
-/** The shape of some rows of a tensor; a single number is its only row. */
+/** The shape of some rows of a tensor. A single number is its own only row. */
 function rowsShape(shape: AnyTensor['shape'], from: number, to: number): AnyTensor['shape'] {
   return shape.length === 0 ? shape : shape.with(0, to - from);
 }
 
-/** The cuts of some pieces, in their order. */
-export function cutsIn(pieces: readonly Piece[]): Cut[] {
-  return pieces.flatMap(({ items }) => items.filter(isCut));
+/** The planned slices in some pieces, in order. */
+export function plannedSlicesIn(pieces: readonly Piece[]): PlannedSlice[] {
+  return pieces.flatMap(({ items }) => items.filter(isPlanned));
 }
 
-function isCut(item: Slice | Cut): item is Cut {
+function isPlanned(item: Slice | PlannedSlice): item is PlannedSlice {
   return typeof item === 'object' && 'planned' in item;
 }
 
 /**
- * What a block adds to each cut: row-major, in memory of its own. Where rows are examples, those of the cut that it has.
+ * What a block adds to each planned slice: row-major, in memory of its own. If rows are examples, the block adds those rows
+ * of the slice that are its own examples.
  *
  * @param firstExample of the block
+ * @throws Error if the block did not compute one of the tensors
  */
-export function contributionsOf(computed: readonly Computed[], cuts: readonly Cut[], firstExample: number): Tensor[] {
+export function contributionsOf(
+  computed: readonly Computed[],
+  slices: readonly PlannedSlice[],
+  firstExample: number,
+): Tensor[] {
   const tensors = new Map(computed.map(({ planned, tensor }) => [planned.key, tensor]));
-  return cuts.map(({ planned: { key, member }, ...cut }) => {
+  return slices.map(({ planned: { key, member }, ...slice }) => {
     const tensor = tensors.get(key);
-    if (!tensor || !isReal(tensor)) throw new Error(`a block has not computed the ${key}`);
+    if (!tensor || !isReal(tensor)) throw new Error(`a block did not compute ${key}`);
     const [n = 1] = tensor.shape;
     const first = batchAxis(member) === 0 ? firstExample : 0;
     const within = (row: number) => Math.min(Math.max(0, row - first), n);
-    const [from, to] = [within(cut.from), within(cut.to)];
+    const [from, to] = [within(slice.from), within(slice.to)];
     const shape = rowsShape(tensor.shape, from, to);
     const data = new arrayOf[dtypeOf(tensor.data)](elements(shape));
     const row = elements(tensor.shape.slice(1));
@@ -128,24 +135,24 @@ export function contributionsOf(computed: readonly Computed[], cuts: readonly Cu
   });
 }
 
-/** A piece that is ready to be written as soon as what the blocks have added to its cuts is joined. */
+/** A piece that a worker can write: each planned slice carries the contributions of all blocks, which are still to be joined. */
 export interface PieceTask extends Omit<Piece, 'items'> {
-  readonly items: readonly (Slice | JoinedCut)[];
+  readonly items: readonly (Slice | SliceToJoin)[];
 }
 
-export interface JoinedCut extends Cut {
+export interface SliceToJoin extends PlannedSlice {
   readonly contributions: readonly Tensor[];
 }
 
-/** @param ofCuts what the blocks have added to each cut */
-export function pieceTasks(pieces: readonly Piece[], ofCuts: readonly (readonly Tensor[])[]): PieceTask[] {
+/** @param ofSlices the contributions of all blocks to each planned slice */
+export function pieceTasks(pieces: readonly Piece[], ofSlices: readonly (readonly Tensor[])[]): PieceTask[] {
   let next = 0;
-  const join = (item: Slice | Cut) => (isCut(item) ? { ...item, contributions: ofCuts[next++] } : item);
+  const join = (item: Slice | PlannedSlice) => (isPlanned(item) ? { ...item, contributions: ofSlices[next++] } : item);
   return pieces.map(({ items, ...piece }) => ({ ...piece, items: items.map(join) }));
 }
 
-/** A cut as it is written: the examples of all blocks, or the sum over the blocks in their order. */
-export function joinedOf({ planned, from, to, contributions }: JoinedCut): TensorSlice & { readonly tensor: Tensor } {
+/** A slice as it is written: the examples of all blocks, or the sum over the blocks, in their order. */
+export function joinedOf({ planned, from, to, contributions }: SliceToJoin): TensorSlice & { readonly tensor: Tensor } {
   const axis = batchAxis(planned.member);
   const tensor = axis < 0 ? sumOf(contributions) : joinExamples(contributions, axis);
   const [n = 1] = planned.shape;

@@ -7,39 +7,40 @@ import { arrayOf, type Dtype, elements } from '../tensor/tensor.js';
 import { type Members, membersOf, valuesOf } from './members.js';
 import { depositOf, isDepositing, type Request, type Storage } from './request.js';
 
-/** What a request takes, known from its sizes before anything is computed. */
+/** The memory plan of a request. It follows from the sizes, before anything is computed. */
 export interface Plan extends Members {
-  /** Numbers that the kernels reserve for it. */
+  /** Numbers that the kernels reserve room for. */
   readonly numbers: number;
-  /** The most bytes that each of its outputs can have. */
+  /** The most bytes that each output can have. */
   readonly outputBytes: Readonly<Record<Destination, number>>;
-  /** All that it takes in bytes, with the request as it was read. */
+  /** Bytes that the request takes altogether, including its own tensors. */
   readonly bytes: number;
-  /** What each further block of the batch needs again: the weights, their panels and their gradients, in bytes. */
+  /** Bytes that each further block of the batch needs again: weights, their panels and their gradients. */
   readonly bytesOfBlock: number;
 }
 
-/** Where something that is written goes. */
+/** Where an output goes: to the caller, or into a store. */
 export type Destination = 'caller' | 'store';
 
-/** One of the things that a request gives. */
+/** One of the outputs of a request: bytes of one format for one destination. */
 export interface Output {
   readonly destination: Destination;
   readonly format: FormatName;
   readonly slices: readonly Slice[];
 }
 
+/** Plans the memory of a request. */
 export function planOf(build: Build, request: Request, formats: Formats): Plan {
   const { operation, values, dtype } = request;
   const kernels = build[dtype];
   const members = membersOf(request);
-  let numbers = 0; // what is computed with
-  let again = 0; // and of that, what does not become less with fewer examples
+  let numbers = 0; // in the memory of the kernels
+  let again = 0; // numbers that do not become fewer with fewer examples
   for (const { member, shape } of members.planned) {
     numbers += kernels.elementsFor(elements(shape));
     if (!hasBatchAxis(member)) again += 2 * kernels.elementsFor(elements(shape));
   }
-  let read = 0; // the request as it was read
+  let read = 0; // numbers of the request itself
   for (const { member, tensor } of tensorsIn(operation.tensors.request, values)) {
     read += tensor.data.length;
     if (isArranged(member)) numbers += kernels.elementsFor(tensor.data.length);
@@ -64,7 +65,7 @@ export function planOf(build: Build, request: Request, formats: Formats): Plan {
   return { ...members, numbers, outputBytes, bytes, bytesOfBlock: again * size };
 }
 
-/** The tensors that a request needs by key, still without numbers. */
+/** The planned tensors by key, still without numbers: enough to plan what is written. */
 export function withoutNumbers({ dtype }: Request, { planned }: Members): ReadonlyMap<string, AnyTensor> {
   const real = new arrayOf[dtype](0);
   return new Map(
@@ -74,7 +75,11 @@ export function withoutNumbers({ dtype }: Request, { planned }: Members): Readon
   );
 }
 
-/** The answer, and what of it is stored instead. @param computed by key */
+/**
+ * The outputs of a request: its answer, and the group that is stored if the request asks for that.
+ *
+ * @param computed by key
+ */
 export function outputsOf(
   request: Request,
   members: Members,
@@ -96,15 +101,15 @@ export function outputsOf(
   ];
 }
 
-/** A request that can be computed, where it may take what it needs. */
+/** A request whose shapes are right, with its plan. Whether it may take that much is still to be checked. */
 export interface Examined {
   readonly request: Request;
   readonly plan: Plan;
-  /** The request is served: what was found out is kept for others with the same shapes. */
+  /** Called when the request is served: keeps the plan for other requests of the same shapes. */
   accept(): void;
 }
 
-/** Plans of requests that were served: most callers send the same shapes again and again. */
+/** Plans of requests that were served. Most callers send the same shapes again and again. */
 export class KnownPlans {
   readonly #build: Build;
   readonly #formats: Formats;
@@ -116,7 +121,7 @@ export class KnownPlans {
   }
 
   /**
-   * Reads the symbols off the shapes of a request, and says what it needs.
+   * Reads the values of the symbols from the shapes of a request, and plans its memory.
    *
    * @throws Refusal shape-mismatch
    */
@@ -144,7 +149,7 @@ export class KnownPlans {
 
 const MOST_KNOWN = 256;
 
-/** All that the plan of a request follows from: its members, their shapes and its choices. */
+/** Everything that determines a plan: the members of a request, their shapes and its choices. */
 function shapesIn(values: Values): string {
   let text = '';
   for (const name in values) {

@@ -5,20 +5,23 @@ import { type Computed, valuesOf } from './members.js';
 import type { Plan } from './plan.js';
 import type { Request } from './request.js';
 
-/** The values of one request where the kernels work, void with the next one. */
+/** The tensors of one request in the memory of the kernels. They are void as soon as the next request reserves memory. */
 export interface Workspace {
   readonly request: Values;
   readonly answer: Values;
   readonly scratch: Values;
-  /** Absent where the request brings what it would leave. */
+  /** The results of the forward pass; undefined if the request brings them. */
   readonly forward: Values | undefined;
-  /** In the order in which they are checked for numbers that are not finite. */
+  /** In the order in which they are checked for non-finite numbers. */
   readonly computed: readonly Computed[];
-  /** The same by key. */
+  /** The computed tensors by key. */
   readonly tensors: ReadonlyMap<string, AnyTensor>;
 }
 
-/** Reserves the memory of a request in one piece, and puts the request's tensors there as the engine works on them. */
+/**
+ * Reserves the memory of a request at once, and copies the tensors of its batch there, in the order in which the engine
+ * walks through them. Weights stay where they were read.
+ */
 export function reserve(kernels: Kernels, request: Request, plan: Plan): Workspace {
   const allocate = kernels.reserve(plan.numbers);
   const tensors = new Map<string, AnyTensor>();
@@ -41,7 +44,7 @@ export function reserve(kernels: Kernels, request: Request, plan: Plan): Workspa
   };
 }
 
-/** The request as the engine works on it: tensors of the batch move to where the kernels work, weights stay. */
+/** The values of a request, with each tensor of the batch in the memory of the kernels. */
 function arrange(values: Values, { arranged }: Plan, allocate: (length: number) => Numbers): Values {
   const moved = arranged.map(({ path, shape, strides }): [readonly string[], AnyTensor] => {
     const { data } = valueAt(values, path) as Tensor;

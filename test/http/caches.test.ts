@@ -145,7 +145,7 @@ describe('stored caches that are too many', () => {
     const { inputs } = requestFor('rnn');
     const refused = await post(service.url, 'rnnForward', { ...inputs, caches: 'stored' });
     expect([refused.status, refused.json.code]).toEqual([413, 'work-too-large']);
-    expect(refused.json.detail).toMatch(/^the caches of this request are \d+ bytes, but 476 may be stored$/);
+    expect(refused.json.detail).toMatch(/^the caches of this request take \d+ bytes, but at most 476 can be stored$/);
     expect((await post(service.url, 'rnnForward', inputs)).status).toBe(200);
     await service.stop();
   });

@@ -5,7 +5,7 @@ import { readJson } from '../../src/formats/json/reader.js';
 import { readContents, readGroup } from '../../src/formats/safetensors.js';
 import { blockBounds, CUTTING } from '../../src/plan/blocks.js';
 import { firstNonFinite } from '../../src/plan/non-finite.js';
-import { cutsIn, type Piece } from '../../src/plan/pieces.js';
+import { type Piece, plannedSlicesIn } from '../../src/plan/pieces.js';
 import { outputsOf, planOf } from '../../src/plan/plan.js';
 import type { Request } from '../../src/plan/request.js';
 import { reserve } from '../../src/plan/workspace.js';
@@ -117,7 +117,7 @@ describe('pieces', () => {
     expect(pieces.length).toBeGreaterThan(2);
     expect(pieces.length).toBeLessThanOrEqual(17);
     const rows = new Map<string, number>();
-    for (const { planned, from, to } of cutsIn(pieces)) {
+    for (const { planned, from, to } of plannedSlicesIn(pieces)) {
       const { pointer, shape } = planned;
       expect(from, pointer).toBe((rows.get(pointer) ?? 0) % shape[0]);
       rows.set(pointer, to);
@@ -214,7 +214,7 @@ describe.each([
     const outcome = askWith(machinery, `${net}Forward`, body.toString());
     if (!outcome.ok || !outcome.deposit) throw new Error('nothing is stored');
     const { length } = Buffer.concat(outcome.deposit);
-    const detail = `the caches of this request are ${length} bytes, but ${length - 1} may be stored`;
+    const detail = `the caches of this request take ${length} bytes, but at most ${length - 1} can be stored`;
     expect(ask(length - 1)).toMatchObject({ code: 'work-too-large', faults: [{ pointer: '/caches', detail }] });
     expect('blocks' in ask(length)).toBe(true);
   });
@@ -324,8 +324,8 @@ describe('a result of a large request that is not finite', () => {
     const body = { x, a0: zeros(n_a, m), parameters, da, dtype };
     const { blocks, pieces } = partsOf('rnnBackward', body);
     expect(blocks.length).toBe(2);
-    const cuts = cutsIn(pieces).filter(({ planned }) => planned.pointer === '/gradients/dWax');
-    expect(cuts.length).toBeGreaterThan(1);
+    const slices = plannedSlicesIn(pieces).filter(({ planned }) => planned.pointer === '/gradients/dWax');
+    expect(slices.length).toBeGreaterThan(1);
     const fault = {
       pointer: '/gradients/dWax/290/7',
       detail: `dWax[290, 7] of (n_a, n_x) is Infinity: the result has left the range of ${dtype}`,

@@ -1,8 +1,8 @@
-/** The pool does not take a request, now. */
+/** The pool cannot take a request now. */
 export class PoolBusy extends Error {
   override readonly name = 'PoolBusy';
   readonly code: 'queue-full' | 'overloaded';
-  /** Seconds after which another try makes sense. */
+  /** Seconds after which the caller should try again. */
   readonly retryAfter: number;
 
   constructor(code: PoolBusy['code'], message: string, retryAfter: number) {
@@ -12,6 +12,7 @@ export class PoolBusy extends Error {
   }
 }
 
+/** The deadline of a request passed before its answer was ready. */
 export class DeadlineExceeded extends Error {
   override readonly name = 'DeadlineExceeded';
 }

@@ -6,14 +6,14 @@ import { isHeavy, isSmall, type Job, Queue } from './queue.js';
 import { type Thread, ThreadDied, Threads } from './threads.js';
 
 /**
- * How long a worker may go on with a request that nobody wants, and for each so many bytes that the request takes, since
- * it can be busy with copying them; then its thread is ended.
+ * How long a worker may go on with a request that nobody wants before its thread is ended. A worker cannot stop while it
+ * copies memory, so it gets another millisecond for every COPIED_PER_MS bytes that the request takes.
  */
 const REACTION_MS = 500;
 const COPIED_PER_MS = 512 * 1024;
-/** How long one message of small requests may take. They are done in milliseconds: longer, and the thread hangs. */
+/** How long one message of small requests may take. They are done in milliseconds, so a thread that takes longer hangs. */
 const SMALL_LIMIT_MS = 5000;
-/** Bytes of weights that a thread for light requests keeps, or a quarter of what one for heavy requests does: they are smaller. */
+/** The fewest bytes of weights that a thread for light requests keeps. It keeps a quarter of what a thread for heavy requests does if that is more. */
 const WEIGHTS_OF_LIGHT = 4 * 2 ** 20;
 
 export interface DispatcherOptions {
@@ -25,13 +25,13 @@ export interface DispatcherOptions {
   /** Bytes of weights that each worker for heavy requests keeps. */
   readonly weightsLimit: number;
   readonly ledger: Ledger;
-  /** Told of a worker that died. */
+  /** Called when a worker has died. */
   onDeath(error: Error): void;
 }
 
 /**
- * Hands what waits to threads that are free. Heavy requests have threads of their own, from the first one on: whatever they
- * take, a light one finds a thread.
+ * Hands waiting jobs to free threads. Heavy requests have threads of their own, so that light requests always find a
+ * thread, however long the heavy ones take.
  */
 export class Dispatcher {
   readonly queue = new Queue();
@@ -39,7 +39,7 @@ export class Dispatcher {
   readonly #heavy: Threads;
   readonly #workers: number;
   readonly #ledger: Ledger;
-  /** What each busy thread is busy with. */
+  /** The jobs of each busy thread. */
   readonly #underway = new Map<Thread, readonly Job[]>();
   #isFlushing = false;
   #gathering: NodeJS.Timeout | undefined;
@@ -77,7 +77,7 @@ export class Dispatcher {
     this.#flushSoon();
   }
 
-  /** At the end of this turn of the event loop: what has arrived in it travels together, and what an answer led to is there. */
+  /** Flushes at the end of this turn of the event loop, so that requests that arrived in the same turn travel together. */
   #flushSoon(): void {
     if (!this.#isFlushing) setImmediate(() => this.#flush());
     this.#isFlushing = true;
@@ -99,22 +99,22 @@ export class Dispatcher {
   }
 
   /**
-   * A caller's heavy work has as many threads as there are workers, and the callers together twice as many: however
-   * long one caller's work is, others get past it.
+   * The heavy work of one caller has at most as many threads as there are workers, and all callers together have twice as
+   * many. So other callers get past the long work of one.
    */
   #flushHeavy(): void {
     if (!this.queue.hasHeavy) return;
     const [heavy, most] = [this.#heavy, 2 * this.#workers];
     heavy.want(heavy.busy + Math.min(this.queue.heavyThatMayBegin(this.#mayBegin()), most - heavy.busy));
     while (heavy.busy < most) {
-      const thread = heavy.free; // one that is wanted comes when it has started
+      const thread = heavy.free; // a new thread calls onFree when it has started
       const jobs = thread ? this.queue.takeHeavy(this.#mayBegin()) : [];
       if (thread === undefined || jobs.length === 0) return;
       void this.#send(thread, jobs);
     }
   }
 
-  /** Says of one heavy job after the other whether it may begin beside those that are underway and those before it. */
+  /** Returns a function that is asked for one heavy job after the other: may it begin beside the jobs underway and those before it? */
   #mayBegin(): (caller: string) => boolean {
     const counts = new Map<string, number>();
     const count = (caller: string) => {
@@ -128,7 +128,7 @@ export class Dispatcher {
 
   async #send(thread: Thread, jobs: readonly Job[]): Promise<void> {
     const [first] = jobs;
-    // Small bodies are copied: if the thread dies, those of requests that it had not begun go to another one.
+    // Small bodies are copied: if the thread dies, the requests that it had not begun go to another thread.
     const transfer = isSmall(first) ? [] : buffersIn(first.task);
     const task = first.name === 'requests' ? jobs.map((job) => job.task) : first.task;
     const watch = isSmall(first) ? setTimeout(() => this.#endIfStill(thread, jobs), SMALL_LIMIT_MS) : undefined;
@@ -148,7 +148,7 @@ export class Dispatcher {
     }
   }
 
-  /** Ends a thread that is still busy with these, when what it may have sent in the meantime has been read. */
+  /** Ends a thread that is still busy with these jobs, after messages that it may have sent in the meantime were read. */
   #endIfStill(thread: Thread, jobs: readonly Job[]): void {
     setImmediate(() => {
       if (this.#underway.get(thread) === jobs) void thread.end();
@@ -161,7 +161,7 @@ export class Dispatcher {
     else this.queue.add({ ...job, wasLost: true });
   }
 
-  /** Takes a request out of the queue, tells the workers, and ends the threads that do not react. */
+  /** Stops a request: takes its jobs out of the queue, tells the workers, and ends threads that do not react. */
   stop(slot: number): void {
     this.#ledger.stop(slot);
     for (const job of this.queue.remove(slot)) job.reject(new Stopped());
@@ -175,7 +175,7 @@ export class Dispatcher {
     );
   }
 
-  /** Do the threads end as soon as they begin? */
+  /** Do all threads of a kind die as soon as they start? */
   get isFailing(): boolean {
     return [this.#light, this.#heavy].some((threads) => threads.isFailing && threads.alive === 0);
   }

@@ -8,65 +8,69 @@ import { DeadlineExceeded, PoolBusy } from './busy.js';
 import { Dispatcher } from './dispatcher.js';
 import { type Attachments, PoolRequest } from './request.js';
 
-/** The main thread's side of the workers. */
+/** The worker threads, as the main thread sees them. */
 export interface Pool {
   /** The build of the kernels that the workers compute with. */
   readonly tier: Tier;
-  /** The memory that requests take: bodies, what is computed from them, answers. */
+  /** The memory that requests take: bodies, tensors, answers. */
   readonly memory: Pick<Ledger, 'used' | 'limit' | 'share' | 'enter' | 'leave' | 'exchange' | 'charge'>;
   /**
-   * Runs an operation on a body. The body's memory, which is its own, moves to a worker: it is the pool's from then on.
+   * Runs an operation on a body. The memory of the body moves to a worker, so nothing else may use it.
    *
-   * @param deadline when the answer must be there: milliseconds since the epoch
-   * @throws PoolBusy when the pool cannot take it, DeadlineExceeded when it is too late already
+   * @param deadline of the answer, in milliseconds since the epoch
+   * @throws PoolBusy if the pool cannot take the request, DeadlineExceeded if the deadline has passed already
    */
   begin(operation: string, body: Uint8Array<ArrayBuffer>, deadline: number, from?: Origin): Run;
   /**
-   * Is there a place now for a request of the caller? Before its body is read: what is refused then costs least.
+   * Checks that there is a place for a request of the caller. Asked before the body is read, when a refusal costs least.
    *
-   * @throws PoolBusy
+   * @throws PoolBusy if there is none
    */
   checkPlace(caller: string): void;
-  /** Can it take work? */
+  /** Is any worker alive? */
   isReady(): boolean;
   stats(): PoolStats;
-  /** Ends the threads. A request that is still running fails: wait for it first. */
+  /** Ends the threads. Requests that are still running fail, so wait for them first. */
   close(): Promise<void>;
 }
 
 /** Where a request comes from. */
 export interface Origin {
-  /** Whom it counts for: callers take turns. By default all are one. */
+  /** The caller that the request counts for: callers take turns. By default, all requests are of one caller. */
   readonly caller?: string;
-  /** Where what it wants to be stored goes, and what it names comes from. */
+  /** The store, for requests that name stored tensors or ask for tensors to be stored. */
   readonly attachments?: Attachments;
 }
 
 /** A request in the pool. */
 export interface Run {
   /**
-   * @throws DeadlineExceeded at its deadline, Stopped when it is cancelled, and whatever made it fail; the workers may
-   *   then be busy with it for a moment longer
+   * Rejects with DeadlineExceeded at the deadline, with Stopped after `cancel`, or with the error that made the request
+   * fail. Workers may be busy with the request for a moment longer.
    */
   readonly outcome: Promise<Outcome>;
-  /** Nobody wants the answer any more: frees its place in the queue, or stops what is computed for it. */
+  /** Gives up the request: takes it out of the queue, or stops the workers that compute it. */
   cancel(): void;
 }
 
 export interface PoolStats {
-  /** Requests that wait for a worker, and all that are in the pool beside them. */
+  /** Requests that wait for a worker. */
   readonly waiting: number;
+  /** All other requests in the pool. */
   readonly running: number;
-  /** Threads for light requests: as many as there should be, and those that can compute. */
+  /** Threads for light requests that there should be. */
   readonly workers: number;
+  /** Threads for light requests that can compute. */
   readonly alive: number;
-  /** Threads that compute, for light requests or heavy ones, and how many were replaced. */
+  /** Threads that compute now, for light or heavy requests. */
   readonly busy: number;
+  /** Threads that were replaced since the start. */
   readonly restarts: number;
   /** Threads for heavy requests. */
   readonly heavyThreads: number;
-  /** Of the memory budget. */
+  /** Bytes of the memory budget that are taken. */
   readonly bytes: number;
+  /** Bytes of the memory budget. */
   readonly bytesLimit: number;
 }
 
@@ -90,8 +94,8 @@ export interface PoolOptions {
 /**
  * Chooses the kernels, starts the workers and resolves when all of them can compute.
  *
- * @throws KernelsUnavailable where the kernels that are asked for cannot be used here
- * @param onFault told of a worker that died; the pool replaces it by itself
+ * @param onFault called with the error when a worker has died; the pool replaces the worker by itself
+ * @throws KernelsUnavailable if this machine cannot use the kernels that `options` names
  */
 export async function createPool(options: PoolOptions, onFault: (error: Error) => void): Promise<Pool> {
   const { workers, queueLimit, memoryLimit, weightsLimit, kernels } = options;
@@ -108,7 +112,7 @@ class WorkerPool implements Pool {
   readonly #options: PoolOptions;
   readonly #dispatcher: Dispatcher;
   #requests = 0; // in the pool
-  #requestMs = 10; // what a worker takes for a request, on average of the last ones
+  #requestMs = 10; // a worker's time for a request: a moving average
 
   constructor(options: PoolOptions, tier: Tier, ledger: Ledger, dispatcher: Dispatcher) {
     this.tier = tier;
@@ -136,7 +140,7 @@ class WorkerPool implements Pool {
       body,
       format: 'json',
       slot,
-      // The body itself is there twice: here, and where the worker reads it.
+      // The body takes memory twice: here, and where the worker reads it.
       workLimit: Math.min(workLimit, this.memory.share - 2 * body.length),
       flopsLimit,
       handedOver,
@@ -177,12 +181,12 @@ class WorkerPool implements Pool {
 
   #checkAlive(): void {
     if (!this.#dispatcher.isFailing) return;
-    throw new PoolBusy('overloaded', 'no worker is alive: they end as soon as they begin', 5);
+    throw new PoolBusy('overloaded', 'no worker is alive: they die as soon as they start', 5);
   }
 
   #queueFull(): PoolBusy {
     const { workers, queueLimit } = this.#options;
-    const detail = `${this.#requests} requests are running or waiting, and at most ${workers} may run and ${queueLimit} wait`;
+    const detail = `${this.#requests} requests are running or waiting, but at most ${workers} may run and ${queueLimit} wait`;
     return new PoolBusy('queue-full', detail, this.#retryAfter());
   }
 
@@ -194,10 +198,10 @@ class WorkerPool implements Pool {
 
 const ignore = (): void => {};
 
-/** Where nobody says whom a request counts for. */
+/** The caller of requests that name none. */
 const NOBODY = 'nobody';
 
-/** What is worked on for so many milliseconds at most, or until it is cancelled. What comes later is thrown away. */
+/** Limits the work on a request to this many milliseconds, or until it is cancelled. A later outcome is thrown away. */
 function untilDeadline(worked: Promise<Outcome>, ms: number, stop: () => void): Run {
   let giveUp: (error: Error) => void = ignore;
   const outcome = new Promise<Outcome>((resolve, reject) => {

@@ -1,40 +1,41 @@
 import { amount } from '../amount.js';
 import type { ToWorker } from '../messages.js';
 
-/** Something for a worker to do. */
+/** One task for a worker, as it waits in the queue. */
 export interface Job {
   readonly name: ToWorker['name'];
-  /** What the worker gets; of `requests` one element of it. */
+  /** The task of the message, or one of its tasks if the name is `requests`. */
   readonly task: unknown;
-  /** The request that it belongs to, and whose that is. */
+  /** The slot of its request. */
   readonly slot: number;
+  /** The caller of its request. */
   readonly caller: string;
-  /** Of the request, among light ones or among heavy ones. */
+  /** The turn of its request, among light requests or among heavy ones. */
   readonly turn: number;
-  /** Of the body of a request. */
+  /** The length of the body of a request; 0 for other tasks. */
   readonly bytes: number;
-  /** How long it takes a worker, about, in milliseconds. */
+  /** The estimated time of a worker for it, in milliseconds. */
   readonly ms: number;
-  /** When it was put here, in milliseconds of performance.now(). */
+  /** When it was queued, in milliseconds of performance.now(). */
   readonly since: number;
-  /** Has a thread died with it before it was begun? Then it travels alone. */
+  /** Has a thread died before it began this job? Then the job travels alone. */
   readonly wasLost: boolean;
   resolve(result: unknown): void;
   reject(error: Error): void;
 }
 
-/** Requests with bodies up to this size share messages: the way to a worker and back costs as much as they do. */
+/** Requests with bodies up to this size share messages, since a message costs as much time as they do. */
 const SMALL_BYTES = 16 * 1024;
 /** Bodies in one message, in bytes. */
 const MESSAGE_BYTES = 64 * 1024;
-/** How long small requests gather for a message while another one is underway. */
+/** How long small requests gather while another message of small requests is underway. */
 const GATHER_MS = 5;
-/** Reading a body of this size takes about 5 ms. What it then asks for is cut into parts if it takes longer. */
+/** Requests with larger bodies are heavy. Reading this many bytes takes about 5 ms; if computing takes longer, the request is split. */
 const LIGHT_BYTES = 1024 * 1024;
 
 /**
- * What waits for a worker: light requests, and heavy ones with the parts of those that have begun, each for threads of
- * its own. So a short request never waits for a long one. Among both, callers take turns.
+ * Jobs that wait for a worker. Light requests form one line; heavy requests and the tasks of split ones form another. Each
+ * line has threads of its own, so a short request never waits for a long one. In both lines, callers take turns.
  */
 export class Queue {
   readonly #small: Job[] = [];
@@ -45,7 +46,7 @@ export class Queue {
   readonly #lightTurns = new Turns();
   readonly #heavyTurns = new Turns();
 
-  /** The turn of a request that comes now, or becomes heavy now. */
+  /** The turn of a request that arrives now, or becomes heavy now. */
   turnOf(caller: string, isHeavy: boolean): number {
     return this.#turnsOf(isHeavy).next(caller);
   }
@@ -57,7 +58,7 @@ export class Queue {
   add(job: Job): void {
     this.#turnsOf(isHeavy(job)).count(job.caller, job.turn, job.ms);
     const line = this.#lineOf(job);
-    // Of one caller alone it is nearly always the last.
+    // With a single caller, the new job is nearly always the last.
     let at = line.length;
     while (at > 0 && line[at - 1].turn > job.turn) at--;
     line.splice(at, 0, job);
@@ -69,13 +70,13 @@ export class Queue {
     return job.bytes <= SMALL_BYTES ? this.#small : this.#light;
   }
 
-  /** Requests that have not begun. */
+  /** How many requests have not begun. */
   get requests(): number {
     const heavy = this.#heavy.reduce((count, { name }) => count + (name === 'requests' ? 1 : 0), 0);
     return this.#small.length + this.#light.length + heavy;
   }
 
-  /** Takes out all that belongs to a request. */
+  /** Takes out all jobs of a request. */
   remove(slot: number): readonly Job[] {
     const removed: Job[] = [];
     for (const line of [this.#small, this.#light, this.#heavy]) {
@@ -101,7 +102,7 @@ export class Queue {
     return this.#heavy.length > 0;
   }
 
-  /** @param mayBegin is asked of the caller of each, in their order */
+  /** How many heavy jobs may begin. @param mayBegin asked with the caller of each job, in order */
   heavyThatMayBegin(mayBegin: (caller: string) => boolean): number {
     return this.#heavy.filter(({ caller }) => mayBegin(caller)).length;
   }
@@ -115,8 +116,8 @@ export class Queue {
   }
 
   /**
-   * Milliseconds until the small requests that are here need not gather any longer; Infinity where there are none.
-   * They do while a message of others is underway, unless they fill another one.
+   * Milliseconds until the waiting small requests stop gathering; Infinity if there are none. They gather only while
+   * another message of small requests is underway, and only until they fill a message.
    */
   get wait(): number {
     const [first] = this.#small;
@@ -135,13 +136,13 @@ export class Queue {
     return this.#small.splice(0, count);
   }
 
-  /** May a small request be in one message with those before it, which have so many bytes? */
+  /** May a small request join the message of those before it, which have this many bytes? */
   #travelTogether(i: number, bytes: number): boolean {
     const [before, next] = [this.#small[i - 1], this.#small[i]];
     return bytes + next.bytes <= MESSAGE_BYTES && !before.wasLost && !next.wasLost;
   }
 
-  /** Told when a message has come back, and how long it was underway: what took longer than was thought counts. */
+  /** Called when the reply to a message has come. Time beyond the estimate counts for the caller. */
   isDone(jobs: readonly Job[], ms: number): void {
     const [first] = jobs;
     if (isSmall(first)) this.#smallUnderway--;
@@ -149,42 +150,42 @@ export class Queue {
   }
 }
 
-/** As many callers are remembered before those are forgotten that have no work ahead of the others. */
+/** The most callers that are remembered. Beyond that, callers that have no work ahead of the others are forgotten. */
 const MOST_REMEMBERED = 1000;
 
 /**
- * Callers take turns by the time that their work takes. A turn is when a request would begin if its caller had a worker
- * to itself, on a clock that shows the first turn of those that wait. A caller that asks for much is served as if it had
- * asked later; the requests of one caller keep their order.
+ * Callers take turns by the time that their work takes. The turn of a request is the time at which it would begin if its
+ * caller had a worker to itself, on a clock that shows the first turn of the waiting jobs. A caller that asks for much is
+ * served as if it had asked later. The requests of one caller keep their order.
  */
 class Turns {
   #clock = 0;
-  /** When the work of each caller would be done. */
+  /** When the work of each caller would be done, on that clock. */
   readonly #ends = new Map<string, number>();
 
   next(caller: string): number {
     return Math.max(this.#clock, this.#ends.get(caller) ?? 0);
   }
 
-  /** The caller has more work, of so many milliseconds, from a turn on or from the end of its other work. */
+  /** Adds work to a caller, in milliseconds. It begins at `turn`, or when the caller's other work ends. */
   count(caller: string, turn: number, ms: number): void {
     this.#ends.set(caller, Math.max(turn, this.next(caller)) + amount('the time of a request', ms));
     if (this.#ends.size <= MOST_REMEMBERED) return;
     for (const [one, end] of this.#ends) if (end <= this.#clock) this.#ends.delete(one);
   }
 
-  /** @param first turn of those that wait */
+  /** Sets the clock forward. @param first turn of the waiting jobs */
   advance(first: number): void {
     this.#clock = Math.max(this.#clock, first);
   }
 }
 
-/** Is it for the threads of heavy requests? */
+/** Is the job for the threads of heavy requests? */
 export function isHeavy({ name, bytes }: Pick<Job, 'name' | 'bytes'>): boolean {
   return name !== 'requests' || bytes > LIGHT_BYTES;
 }
 
-/** Is it a request that shares messages? */
+/** Is the job a small request, which shares messages? */
 export function isSmall({ name, bytes }: Job): boolean {
   return name === 'requests' && bytes <= SMALL_BYTES;
 }

@@ -23,19 +23,19 @@ import type { Dispatcher } from './dispatcher.js';
 import { isHeavy, type Job } from './queue.js';
 import { OutOfMemory } from './threads.js';
 
-/** What a request needs of a store. */
+/** The store, as one request needs it. */
 export interface Attachments {
-  /** Where its own deposit goes. */
+  /** Where the deposit of the request goes. */
   readonly storage?: Storage | undefined;
   /**
-   * Finds the attachment that it names, in memory that moves to a worker; what it throws, the outcome does.
+   * Finds the attachment with this id, in memory that moves to a worker. An error of `find` fails the request.
    *
-   * @param reserve is told how many bytes it has before there are any; what it throws, this does
+   * @param reserve called with the length in bytes before any memory is allocated; `find` passes its errors on
    */
   find(id: string, reserve: (bytes: number) => void): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-/** What things take a worker, about, in milliseconds. Callers take turns by it; which one is a little off does no harm. */
+/** Estimates of a worker's time, in milliseconds. Callers take turns by them, so a small error does no harm. */
 const MS_FOR_A_REQUEST = 0.1;
 const MS_FOR_A_BYTE = 5e-6;
 const MS_FOR_A_FLOP = 1e-7;
@@ -47,28 +47,28 @@ export interface RequestOptions {
   readonly task: Task;
   readonly caller: string;
   readonly attachments: Attachments | undefined;
-  /** Seconds after which another try makes sense where there is no memory now. */
+  /** Seconds after which the caller should try again if there is no memory now. */
   retryAfter(): number;
 }
 
-/** The way of one request through the workers. */
+/** The way of one request through the workers: read, then computed in one task or in blocks, then written. */
 export class PoolRequest {
   readonly #options: RequestOptions;
-  /** The turn of all that is heavy of it. */
+  /** The turn of all heavy jobs of this request. */
   #heavyTurn: number | undefined;
 
   constructor(options: RequestOptions) {
     this.#options = options;
   }
 
-  /** @throws Stopped, PoolBusy, ThreadDied, and what a worker or the store throws */
+  /** @throws Stopped, PoolBusy, ThreadDied, or an error of a worker or the store */
   async run(): Promise<Outcome> {
     const { task } = this.#options;
     const { length } = task.body;
     let reply = await this.#read(task, length);
     if ('attachmentId' in reply) {
       const again = await this.#attach(reply, length);
-      // What was read of it goes along, beside the attachment.
+      // The message carries the values that were read before, and the attachment.
       reply = await this.#read(again, length + again.resumed.attachment.length);
     }
     if ('failure' in reply) throw new Error(reply.failure);
@@ -99,7 +99,7 @@ export class PoolRequest {
     return new PoolBusy('overloaded', detail, this.#options.retryAfter());
   }
 
-  /** The task of a request that names an attachment, with that in place of its body. */
+  /** The task that goes on with a request when its attachment has been found. */
   async #attach(request: AwaitingAttachment, bodyLength: number) {
     const { task, attachments, ledger } = this.#options;
     if (attachments === undefined) throw new Error('a request names an attachment, but there is no store');
@@ -114,7 +114,7 @@ export class PoolRequest {
     return { ...task, body: new Uint8Array(0), resumed: { request, attachment }, handedOver };
   }
 
-  /** A large request from its first part on: its blocks, then the pieces of what it gives, by all workers that are free. */
+  /** Computes the blocks of a split request and then writes its pieces, on all workers that are free. */
   async #finish({ blocks, pieces, finish, time, ...report }: SplitRequest): Promise<Outcome> {
     const { timings } = report;
     const start = now();
@@ -129,33 +129,33 @@ export class PoolRequest {
       return refused(report, nonFinite);
     }
     const [first] = blocks;
-    const ofCuts = first.cuts.map((_, i) => results.map(({ contributions }) => contributions[i]));
+    const ofSlices = first.slices.map((_, i) => results.map(({ contributions }) => contributions[i]));
     if (finish) {
-      const wrong = await this.#finishSums(finish, first.cuts, ofCuts);
+      const wrong = await this.#finishSums(finish, first.slices, ofSlices);
       if (wrong) return refused(report, wrong);
     }
     const computed = now();
     timings.compute = computed - start;
 
-    const written = (await this.#all('piece', pieceTasks(pieces, ofCuts), MS_FOR_A_PIECE)) as PieceResult[];
+    const written = (await this.#all('piece', pieceTasks(pieces, ofSlices), MS_FOR_A_PIECE)) as PieceResult[];
     timings.encode = now() - computed;
     return outcomeOf(report, written);
   }
 
-  /** Puts what an operation makes of its sums in their place. */
+  /** Replaces the sums among the contributions by the finished ones. Resolves to the first non-finite result, if any. */
   async #finishSums(
-    finish: Omit<FinishTask, 'cuts'>,
-    cuts: SplitRequest['blocks'][number]['cuts'],
-    ofCuts: (readonly Tensor[])[],
+    finish: Omit<FinishTask, 'slices'>,
+    slices: SplitRequest['blocks'][number]['slices'],
+    ofSlices: (readonly Tensor[])[],
   ): Promise<NonFinite | undefined> {
-    const sums = cuts.flatMap((cut, i) => (isOfSum({ planned: cut.planned }) ? [i] : []));
-    const joined = sums.map((i) => ({ ...cuts[i], contributions: ofCuts[i] }));
-    const [result] = (await this.#all('finish', [{ ...finish, cuts: joined }], MS_FOR_A_PIECE)) as BlockResult[];
-    for (const [j, i] of sums.entries()) ofCuts[i] = [result.contributions[j]];
+    const sums = slices.flatMap((slice, i) => (isOfSum({ planned: slice.planned }) ? [i] : []));
+    const joined = sums.map((i) => ({ ...slices[i], contributions: ofSlices[i] }));
+    const [result] = (await this.#all('finish', [{ ...finish, slices: joined }], MS_FOR_A_PIECE)) as BlockResult[];
+    for (const [j, i] of sums.entries()) ofSlices[i] = [result.contributions[j]];
     return result.nonFinite;
   }
 
-  /** Resolves, or throws what went wrong first, when no worker has any of these. */
+  /** Runs some tasks. Resolves, or rejects with the first error, when no worker has any of them any more. */
   async #all(name: Job['name'], tasks: readonly object[], ms: number): Promise<unknown[]> {
     const { dispatcher, task } = this.#options;
     const { slot } = task;

@@ -1,29 +1,29 @@
 import { type Transferable, Worker } from 'node:worker_threads';
 import type { FromWorker, ToWorker } from '../messages.js';
 
-/** The system had no memory for a message. */
+/** The system had no memory for the work of a message. */
 export class OutOfMemory extends Error {
   override readonly name = 'OutOfMemory';
 }
 
-/** A thread has died with a message in its hands. */
+/** A thread died while it was busy with a message. */
 export class ThreadDied extends Error {
   override readonly name = 'ThreadDied';
 }
 
-/** Of JavaScript's own heap. Tensors and texts lie outside of it, and are counted by the ledger. */
+/** The limit of a thread's JavaScript heap. Tensors and texts lie outside the heap, and the ledger counts them. */
 const HEAP_MB = 256;
 
-/** One worker thread, which does one thing at a time. */
+/** One worker thread, which is busy with one message at a time. */
 export class Thread {
   readonly #worker: Worker;
   #underway: { resolve(result: unknown): void; reject(error: Error): void } | undefined;
   isReady = false;
-  /** Has it done anything since it is there? */
+  /** Has the thread done anything since it started? */
   hasWorked = false;
-  /** Did the pool end it, and not what it was doing? */
+  /** Did the pool end the thread, rather than a fault in its work? */
   wasEnded = false;
-  /** Is it not needed any more? */
+  /** Is the thread no longer needed? */
   isDismissed = false;
 
   constructor(file: URL, workerData: unknown, on: { free(): void; exit(error: Error): void }) {
@@ -34,7 +34,7 @@ export class Thread {
       else this.#settle(message);
       on.free();
     });
-    // An exception that nothing has caught, or no memory left; 'exit' follows.
+    // An uncaught exception, or the heap limit was reached. The event 'exit' follows.
     this.#worker.on('error', (error) => {
       fault = error;
     });
@@ -53,7 +53,7 @@ export class Thread {
 
   /**
    * @param transfer memory that moves to the thread
-   * @throws ThreadDied, OutOfMemory, or an Error with the stack of what the thread has thrown
+   * @throws ThreadDied, OutOfMemory, or an Error whose message is the stack of an exception in the thread
    */
   run(message: ToWorker, transfer: readonly ArrayBuffer[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
@@ -66,12 +66,12 @@ export class Thread {
     const underway = this.#underway;
     this.#underway = undefined;
     this.hasWorked = true;
-    if ('lack' in message) underway?.reject(new OutOfMemory(message.lack));
+    if ('outOfMemory' in message) underway?.reject(new OutOfMemory(message.outOfMemory));
     else if ('failure' in message) underway?.reject(new Error(message.failure));
     else underway?.resolve(message.result);
   }
 
-  /** Ends it, whatever it does. What it has sent already still counts. */
+  /** Ends the thread, whatever it is doing. Messages that it has already sent still count. */
   end(): Promise<unknown> {
     this.isReady = false;
     this.wasEnded = true;
@@ -79,30 +79,32 @@ export class Thread {
   }
 }
 
-/** As many threads in a row may die without having done anything before the next one has to wait. */
+/** How many threads in a row may die without having done anything before the next one has to wait. */
 const FREE_DEATHS = 3;
-/** How long it waits: at first, and at most; each time twice as long. */
+/** How long the next thread waits: at first, and at most. The time doubles with each death. */
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 15_000;
+/** How long extra threads stay when none is needed. */
 const KEPT_MS = 60_000;
 
 export interface ThreadsOptions {
-  /** As many threads there always are. */
+  /** The number of threads that are always there. */
   readonly count: number;
   readonly file: URL;
   readonly workerData: unknown;
-  /** Of those that are wanted later, so many stay; the others end when none was wanted for so many milliseconds. */
+  /** The number of threads that stay once they were wanted. By default `count`. */
   readonly kept?: number;
+  /** Milliseconds after which the threads beyond `kept` end, if `want` was not called. */
   readonly keptMs?: number;
-  /** Told when a thread has become free, once they have started. */
+  /** Called when a thread has become free, after all `count` threads have started. */
   onFree(): void;
-  /** Told of every thread that died. */
+  /** Called with the error of every thread that died. */
   onDeath(error: Error): void;
 }
 
 /**
- * As many threads as there should be: one that dies is replaced at once, unless they do nothing but die. Then the next
- * ones wait longer and longer, so that a fault which kills each of them does not keep the processor busy.
+ * Keeps as many threads as there should be. A thread that dies is replaced at once. If threads die without doing anything,
+ * the next ones wait longer and longer, so that a fault that kills all of them does not keep the processor busy.
  */
 export class Threads {
   readonly #options: ThreadsOptions;
@@ -113,7 +115,7 @@ export class Threads {
   #deathsInARow = 0;
   #hasStarted = false;
   #isOpen = true;
-  /** Threads that were replaced. */
+  /** How many threads were replaced. */
   restarts = 0;
 
   private constructor(options: ThreadsOptions) {
@@ -122,9 +124,9 @@ export class Threads {
   }
 
   /**
-   * Resolves when all threads that there always are are ready.
+   * Resolves when `count` threads are ready.
    *
-   * @throws what a thread dies of before it is ready
+   * @throws the error of the first thread that dies before that
    */
   static start(options: ThreadsOptions): Promise<Threads> {
     return new Promise((resolve, reject) => {
@@ -152,7 +154,7 @@ export class Threads {
     });
   }
 
-  /** There shall be so many threads for a while, at least. */
+  /** Asks for at least this many threads. Threads beyond `kept` end when nobody has asked for a while. */
   want(count: number): void {
     this.#wanted = Math.max(this.#wanted, count);
     while (this.#isOpen && this.#threads.size + this.#timers.size < this.#wanted) this.#add();
@@ -168,7 +170,7 @@ export class Threads {
       if (this.#threads.size <= this.#wanted) break;
       if (thread.isReady && !thread.isBusy) this.#end(thread);
     }
-    if (this.#threads.size > this.#wanted) this.want(this.#threads.size); // what is busy is looked at again later
+    if (this.#threads.size > this.#wanted) this.want(this.#threads.size); // busy threads are dismissed later
   }
 
   #end(thread: Thread): void {
@@ -192,7 +194,7 @@ export class Threads {
       });
       this.#threads.add(thread);
     } catch (error) {
-      // The system has no room for another one, now.
+      // The system cannot start another thread now.
       this.#replace({ hasWorked: false, wasEnded: false }, error as Error);
     }
   }
@@ -212,7 +214,7 @@ export class Threads {
     this.#options.onDeath(error);
   }
 
-  /** Threads that can compute. */
+  /** How many threads can compute. */
   get alive(): number {
     return this.#isOpen ? [...this.#threads].filter(({ isReady }) => isReady).length : 0;
   }
@@ -221,18 +223,18 @@ export class Threads {
     return [...this.#threads].filter(({ isBusy }) => isBusy).length;
   }
 
-  /** Do they die as soon as they are there? */
+  /** Do threads die as soon as they start? */
   get isFailing(): boolean {
     return this.#deathsInARow > FREE_DEATHS;
   }
 
-  /** One that can be given something to do. */
+  /** A thread that is ready and not busy, if there is one. */
   get free(): Thread | undefined {
     for (const thread of this.#threads) if (thread.isReady && !thread.isBusy) return thread;
     return undefined;
   }
 
-  /** Ends them all. */
+  /** Ends all threads. */
   async close(): Promise<void> {
     this.#isOpen = false;
     for (const timer of this.#timers) clearTimeout(timer);

@@ -1,7 +1,7 @@
-/** How Node and zlib tell that. */
+/** The error codes of Node and zlib for it. */
 const CODES: ReadonlySet<unknown> = new Set(['ERR_MEMORY_ALLOCATION_FAILED', 'Z_MEM_ERROR']);
 
-/** Did the system have no memory for what was asked for? JavaScript tells it by the words of a RangeError alone. */
+/** Does this error mean that the system had no memory? JavaScript says so only in the message of a RangeError. */
 export function isAllocationFailure(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   if (CODES.has((error as NodeJS.ErrnoException).code)) return true;
@@ -11,5 +11,5 @@ export function isAllocationFailure(error: unknown): boolean {
   );
 }
 
-/** What a request is told for which the system has no memory, whatever the budget says. */
+/** The detail of the problem when the system has no memory, although the budget had room. */
 export const NO_MEMORY = 'the system has no memory for this request now';

@@ -5,19 +5,19 @@ import { tensorsIn } from '../../tensor/shapes.js';
 import { type Values, withTensors } from '../../tensor/signature.js';
 
 /**
- * Attachments: tensors that a request does not bring but names, because a store holds them. They take the place of a
- * group of the request, and from there on both go the same way.
+ * Attachments: tensors that a request names by an id instead of bringing them, because a store holds them. They take the
+ * place of a group of the request, which is then computed like any other.
  */
 
-/** The id of the attachment that a request names. */
+/** The id of the attachment that a request names, if it names one. */
 export function attachmentId({ attachment }: Operation, values: Values): string | undefined {
   return attachment && (values[attachment.name] as string | undefined);
 }
 
 /**
- * A request with its attachment. Its tensors are views of the bytes.
+ * The values of a request with its attachment in place. The tensors of the attachment are views of the bytes.
  *
- * @throws Refusal invalid-request where it is of another kind or type, cache-not-found where it cannot be read
+ * @throws Refusal invalid-request if the attachment is of another group or dtype, cache-not-found if it cannot be read
  */
 export function withAttachment(
   { id, request, attachment }: Operation,
@@ -46,7 +46,7 @@ export function withAttachment(
   }
 }
 
-/** A request that waits for its attachment: each of its tensors in memory of its own. */
+/** The values of a request that waits for its attachment, with each tensor copied to memory of its own. */
 export function inOwnMemory({ tensors }: Operation, values: Values): Values {
   const own = [...tensorsIn(tensors.request, values)].map(({ path, tensor }) => {
     return [path, { ...tensor, data: tensor.data.slice() }] as const;

@@ -4,7 +4,7 @@ import { type GroupMember, hasBatchAxis, type TensorMember, type Values } from '
 import { type Dtype, dtypeOf, type Tensor } from '../../tensor/tensor.js';
 import { amount } from '../amount.js';
 
-/** The weights of a request, as they were read from this text. */
+/** Weights, and the text that they were read from. */
 interface Entry {
   readonly key: string;
   readonly text: Buffer;
@@ -12,21 +12,21 @@ interface Entry {
   readonly bytes: number;
 }
 
-/** Where a text begins tells most weights apart; the whole text decides. */
+/** The beginning of the text tells most weights apart. Then the whole text is compared. */
 const KEY_BYTES = 128;
-/** Weights that begin alike, such as with zeros: as many are compared. */
+/** The most entries whose texts begin alike, for example with zeros. */
 const MOST_ALIKE = 8;
-/** What an entry takes beside its text, and each of its tensors beside its numbers: of small weights nearly all. */
+/** Bytes of an entry beside its text, and of a tensor beside its numbers. For small weights that is nearly everything. */
 const ENTRY_BYTES = 1024;
 const TENSOR_BYTES = 1024;
 
 /** The known weights as one request sees them. */
 export interface Look extends KnownGroups {
-  /** The request, which has this type of numbers, is right and is served: only now is anything counted or kept. */
+  /** Called when the request is served, with its dtype. Nothing is counted or kept before that. */
   accept(dtype: Dtype): void;
 }
 
-/** Weights that were read and may be kept. */
+/** Weights that were read, and are kept if their request is served. */
 interface Offer {
   readonly group: GroupMember;
   readonly text: Buffer;
@@ -34,35 +34,38 @@ interface Offer {
 }
 
 /**
- * The weights that callers send again and again, already read. They are known by every byte of their text, so there is
- * no hash that could be wrong; what is used least recently goes first. A request that is refused changes nothing here.
+ * Keeps the weights that callers send again and again, so that they need not be read again. Every byte of the text is
+ * compared, so no hash can be wrong. The least recently used weights go first. A refused request changes nothing here.
  */
 export class KnownWeights {
   readonly #limit: number;
   readonly #kernels: Build;
-  readonly #entries = new Set<Entry>(); // the one used last comes last
-  readonly #alike = new Map<string, Entry[]>(); // here, too
+  readonly #entries = new Set<Entry>(); // the most recently used one comes last
+  readonly #alike = new Map<string, Entry[]>(); // in each list the most recently used one comes last
   #bytes = 0;
   #lookups = 0;
   #hits = 0;
 
   /**
-   * @param limit bytes that all of it may take
-   * @param kernels keep a copy of each matrix as they multiply with it, and one of its transpose
+   * @param limit bytes that all entries together may take
+   * @param kernels of the worker, which keep two more copies of each matrix: prepared for products with it and its transpose
    */
   constructor(limit: number, kernels: Build) {
     this.#limit = limit;
     this.#kernels = kernels;
   }
 
-  /** Of all groups of weights that were looked for by requests that were served, the share that was found. */
+  /** The share of groups of weights that were known, among all groups in requests that were served. */
   get hitRate(): number {
     return this.#lookups === 0 ? 0 : this.#hits / this.#lookups;
   }
 
-  /** Begins with a request. What it offers is kept as copies, which take the place of what was read when it is accepted. */
+  /**
+   * Begins with a request. When it is accepted, the weights it offers are copied and kept, and the copies replace the
+   * tensors in its values.
+   */
   look(): Look {
-    // A body can be read twice, as one type of numbers and then as the other one.
+    // A body can be read twice, first with one dtype and then with the other.
     const found: Record<Dtype, Entry[]> = { float64: [], float32: [] };
     const offers: Record<Dtype, Offer[]> = { float64: [], float32: [] };
     return {
@@ -140,7 +143,7 @@ export class KnownWeights {
   }
 }
 
-/** Is it a group of tensors that do not depend on the examples? */
+/** Does this group hold only tensors without a batch axis? */
 function holdsWeights({ members }: GroupMember): boolean {
   return Object.values(members).every((member) => member.kind === 'tensor' && !hasBatchAxis(member));
 }

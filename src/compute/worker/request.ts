@@ -7,7 +7,7 @@ import { blockBounds, blockOf, CUTTING, type Cutting } from '../../plan/blocks.j
 import { finishSums, optionsOf } from '../../plan/finish.js';
 import { refuseTooLarge, refuseTooLargeToStore, refuseTooMuchWork } from '../../plan/limits.js';
 import { firstNonFinite, refuseNonFinite } from '../../plan/non-finite.js';
-import { contributionsOf, cutsIn, joinedOf, type PieceTask, piecesOf } from '../../plan/pieces.js';
+import { contributionsOf, joinedOf, type PieceTask, piecesOf, plannedSlicesIn } from '../../plan/pieces.js';
 import { KnownPlans, outputsOf, type Plan, planOf } from '../../plan/plan.js';
 import { isDepositing, type Request } from '../../plan/request.js';
 import { reserve, type Workspace } from '../../plan/workspace.js';
@@ -36,20 +36,20 @@ import { isAllocationFailure, NO_MEMORY } from './allocation.js';
 import { attachmentId, inOwnMemory, withAttachment } from './attachment.js';
 import type { KnownWeights, Look } from './known-weights.js';
 
-/** What a thread works with. */
+/** The tools of a worker: operations, kernels, formats, and what it has learned from earlier requests. */
 export interface Machinery {
   readonly operations: ReadonlyMap<string, Operation>;
   readonly kernels: Build;
   readonly formats: Formats;
   readonly plans: KnownPlans;
   readonly cutting: Cutting;
-  /** Absent: weights are read each time. */
+  /** Weights of earlier requests. If absent, weights are read each time. */
   readonly weights?: KnownWeights | undefined;
-  /** Absent: nobody counts the memory. */
+  /** The budget of all requests. If absent, memory is not counted. */
   readonly ledger?: Ledger | undefined;
 }
 
-/** Machinery for the operations of the table, cut as usual. */
+/** Machinery with defaults: the operations of the table, the plain formats, and the usual cutting. */
 export function machineryWith(parts: Pick<Machinery, 'kernels'> & Partial<Machinery>): Machinery {
   const { kernels, formats = formatsWith() } = parts;
   const plans = new KnownPlans(kernels, formats);
@@ -61,9 +61,10 @@ export function byId(operations: readonly Operation[]): ReadonlyMap<string, Oper
 }
 
 /**
- * The work of one request: bytes → tensors → operation → tensors → bytes; of a large one only the first step. One that
- * names an attachment is given back when it has been read, and goes on when it comes again with it.
- * Everything a caller can get wrong comes back as an outcome; only faults of the service itself are thrown.
+ * Serves one request: bytes → tensors → operation → tensors → bytes. A large request is only read and split. A request that
+ * names an attachment is given back once it is read, and goes on when it comes again with the attachment.
+ *
+ * @throws only faults of the service itself; whatever a caller can get wrong is returned as an outcome
  */
 export function answer(machinery: Machinery, task: Task): Outcome | SplitRequest | AwaitingAttachment {
   const record = new Record(machinery, task);
@@ -114,7 +115,7 @@ function work(machinery: Machinery, task: Task, record: Record): Outcome | Split
   return { ...record.report(), ok: true, ...written };
 }
 
-/** What is known of a request while it is worked on: how long its stages took, what it asks for. */
+/** Notes what becomes known about a request while it is worked on: the time of each stage, its sizes and its arithmetic. */
 class Record {
   readonly timings: Timings;
   sizes: Sizes = {};
@@ -129,7 +130,7 @@ class Record {
     this.#weights = weights;
   }
 
-  /** @param next stage that begins */
+  /** Ends a stage. @param next the stage that begins */
   endStage(next = this.#stage): void {
     const end = now();
     this.timings[this.#stage] = (this.timings[this.#stage] ?? 0) + end - this.#start;
@@ -142,7 +143,7 @@ class Record {
   }
 }
 
-/** The request is right, but cannot be served now. */
+/** The request is valid, but cannot be served now. */
 class Unavailable extends Error {
   readonly code: UnavailableCode;
   readonly faults: readonly Fault[];
@@ -160,7 +161,7 @@ function operationCalled({ operations }: Machinery, id: string): Operation {
   return operation;
 }
 
-/** The values of a request, from its body or from what was read of it before. */
+/** The values of a request, from its body, or from an earlier reading and its attachment. */
 function read(machinery: Machinery, task: Task, operation: Operation, look: Look | undefined): Values {
   const { body, format, resumed } = task;
   if (resumed) return withAttachment(operation, resumed.request.values, resumed.attachment);
@@ -168,16 +169,21 @@ function read(machinery: Machinery, task: Task, operation: Operation, look: Look
   return machinery.formats[format].read(body, operation.request, look);
 }
 
-/** Takes so many bytes of the memory of all requests, in place of what the request had before. */
+/**
+ * Changes what this request holds of the budget to this many bytes.
+ *
+ * @throws Unavailable if there is no room
+ */
 function take({ ledger }: Machinery, { slot }: Task, bytes: number): void {
   if (!ledger || ledger.take(slot, bytes)) return;
   throw new Unavailable('overloaded', shortage(`the request needs ${bytes} bytes`, ledger));
 }
 
 /**
- * Takes the memory of a request, if it may have that.
+ * Checks the limits of a request and takes its memory.
  *
- * @return where its blocks begin
+ * @return the bounds of its blocks
+ * @throws Refusal work-too-large, Unavailable
  */
 function checkLimits(machinery: Machinery, task: Task, request: Request, plan: Plan, flops: number): number[] {
   refuseTooMuchWork(flops, task.flopsLimit);
@@ -197,7 +203,7 @@ function isLarge({ operation, sizes }: Request, { outputBytes }: Plan, { work, b
   return operation.flops(sizes) >= work || outputBytes.caller >= 2 * bytes;
 }
 
-/** What is the same for all workers that a large request goes to. */
+/** The tasks of a large request, for any worker. */
 function splitRequest(
   { formats, cutting }: Machinery,
   request: Request,
@@ -207,10 +213,10 @@ function splitRequest(
   const { id, finish, time } = request.operation;
   const { sizes, dtype, values } = request;
   const pieces = piecesOf(request, plan, formats, cutting);
-  const cuts = cutsIn(pieces);
+  const slices = plannedSlicesIn(pieces);
   const blocks = bounds.slice(1).map((to, i): BlockTask => {
     const { operation, ...rest } = blockOf(request, bounds[i], to);
-    return { ...rest, operation: operation.id, firstExample: bounds[i], cuts };
+    return { ...rest, operation: operation.id, firstExample: bounds[i], slices };
   });
   const finishing = finish && { operation: id, sizes, dtype, options: optionsOf(values) };
   return { blocks, pieces, finish: finishing, time };
@@ -230,9 +236,10 @@ function write(formats: Formats, request: Request, plan: Plan, { tensors }: Work
   return { body: [answer], ...(deposit && { deposit: [deposit] }) };
 }
 
+/** Computes one block of a split request: its contributions, or its first non-finite result. */
 export function computeBlock(
   machinery: Machinery,
-  { operation: id, firstExample, cuts, ...rest }: BlockTask,
+  { operation: id, firstExample, slices, ...rest }: BlockTask,
 ): BlockResult {
   const { kernels, formats } = machinery;
   const request: Request = { ...rest, operation: operationCalled(machinery, id) };
@@ -240,17 +247,19 @@ export function computeBlock(
   const workspace = reserve(kernels[dtype], request, planOf(kernels, request, formats));
   operation.run(kernels[dtype], workspace.request, workspace.answer, workspace.scratch, workspace.forward);
   const nonFinite = firstNonFinite(workspace.computed, operation.time, { example: firstExample, row: 0 });
-  return { contributions: nonFinite ? [] : contributionsOf(workspace.computed, cuts, firstExample), nonFinite };
+  return { contributions: nonFinite ? [] : contributionsOf(workspace.computed, slices, firstExample), nonFinite };
 }
 
+/** Finishes the sums of all blocks of a split request. */
 export function finishBlocks(
   machinery: Machinery,
-  { operation: id, options, sizes, dtype, cuts }: FinishTask,
+  { operation: id, options, sizes, dtype, slices }: FinishTask,
 ): BlockResult {
-  const { computed, contributions } = finishSums(operationCalled(machinery, id), cuts, options, sizes, dtype);
+  const { computed, contributions } = finishSums(operationCalled(machinery, id), slices, options, sizes, dtype);
   return { contributions, nonFinite: firstNonFinite(computed, 'forward') };
 }
 
+/** Joins the contributions to one piece of a split request and writes it. */
 export function writePiece({ formats }: Machinery, { destination, format, items }: PieceTask): PieceResult {
   const slices = [];
   for (const item of items) {
@@ -258,7 +267,7 @@ export function writePiece({ formats }: Machinery, { destination, format, items 
     else {
       const rows = joinedOf(item);
       const { planned, from } = item;
-      // What the blocks have computed was finite; sums of it may not be.
+      // The contributions are finite, but their sum may not be.
       if (!hasBatchAxis(planned.member)) {
         const nonFinite = firstNonFinite([{ planned, tensor: rows.tensor }], 'forward', { example: 0, row: from });
         if (nonFinite) return { nonFinite };

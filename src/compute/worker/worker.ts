@@ -13,11 +13,13 @@ import { isAllocationFailure, NO_MEMORY } from './allocation.js';
 import { KnownWeights } from './known-weights.js';
 import { answer, computeBlock, finishBlocks, type Machinery, machineryWith, writePiece } from './request.js';
 
+/** A worker thread: takes messages from the main thread, one at a time, and replies to each. */
+
 const { tier, weightsLimit, ledger: shared } = workerData as WorkerData;
 const ledger = new Ledger(shared);
-let slot = 0; // of the request that is worked on
+let slot = 0; // of the request that this thread is busy with
 
-/** Called every few milliseconds of work. */
+/** Kernels and codec call this every few milliseconds. */
 function checkpoint(): void {
   if (ledger.isStopped(slot)) throw new Stopped();
 }
@@ -33,8 +35,8 @@ setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
 /**
- * The main thread goes first, so that it answers while all processors compute: on Linux the priority is that of this
- * thread alone. Where it may not be changed the work is the same.
+ * Lowers the priority of this thread, so that the main thread answers while all processors compute. On Linux, a priority
+ * belongs to one thread. If the system forbids the change, the worker works at normal priority.
  */
 function leaveProcessorToOthers(): void {
   const { PRIORITY_BELOW_NORMAL } = constants.priority;
@@ -58,7 +60,7 @@ function work({ name, task }: ToWorker): FromWorker {
         return { result: within(task, writePiece) };
     }
   } catch (error) {
-    return isAllocationFailure(error) ? { lack: NO_MEMORY } : { failure: textOf(error) };
+    return isAllocationFailure(error) ? { outOfMemory: NO_MEMORY } : { failure: textOf(error) };
   }
 }
 
@@ -70,7 +72,7 @@ function reply(task: Task): Reply {
   }
 }
 
-/** Does something for a request, whose memory nobody needs afterwards. */
+/** Runs a task of a request, and then discards the memory of the task. */
 function within<T, R>(task: OfRequest<T>, act: (machinery: Machinery, task: OfRequest<T>) => R): R {
   slot = task.slot;
   ledger.begin(slot);
@@ -84,13 +86,13 @@ function within<T, R>(task: OfRequest<T>, act: (machinery: Machinery, task: OfRe
   }
 }
 
-/** Large memory goes back to the system at once: an idle thread would not come round to collecting it. */
+/** Gives large memory back to the system at once, because an idle thread never runs the garbage collector. */
 function giveBack(): void {
   try {
     const [ofKernels, ofCodec] = [kernels.release(), codec.release()];
     if (ofKernels || ofCodec) collectGarbage();
   } catch (error) {
-    // To let go of it takes a little memory first. Without that it stays until the next request, and the answer is as good.
+    // Letting go takes a little memory itself. If there is none, the memory stays until the next request; the answer is not affected.
     if (!isAllocationFailure(error)) throw error;
     collectGarbage();
   }

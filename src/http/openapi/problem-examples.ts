@@ -43,7 +43,7 @@ const told: Readonly<Record<ProblemCode, Told>> = {
   'work-too-large': {
     instance: '/v1/lstm/forward',
     detail:
-      'the tensors of this request, what is computed from them and the text of the answer can take 1821 bytes, but the limit is 1024 bytes',
+      'the tensors of this request, its results and the text of the answer can take 1821 bytes, but the limit is 1024 bytes',
     fault: { pointer: '' },
   },
   'unsupported-media-type': {
@@ -67,7 +67,7 @@ const told: Readonly<Record<ProblemCode, Told>> = {
   },
   'queue-full': {
     instance: '/v1/lstm/forward',
-    detail: '2 requests are running or waiting, and at most 1 may run and 1 wait',
+    detail: '2 requests are running or waiting, but at most 1 may run and 1 wait',
   },
   'rate-limited': {
     instance: '/v1/lstm/forward',
@@ -83,7 +83,7 @@ const told: Readonly<Record<ProblemCode, Told>> = {
   overloaded: {
     instance: '/v1/lstm/forward',
     detail:
-      'the body takes 1048576 bytes, but of the 8388608 that all requests may take together 6291456 are taken, and one caller may take 6291456',
+      'the body takes 1048576 bytes, but 6291456 of the 8388608 bytes for all requests together are taken, and one caller may take 6291456',
   },
   'deadline-exceeded': { instance: '/v1/lstm/forward', detail: 'the answer was not ready within 10 ms' },
 };
