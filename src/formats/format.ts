@@ -1,27 +1,28 @@
 import type { GroupMember, Values } from '../tensor/signature.js';
 import type { Dtype, Numbers, Tensor, WholeNumbers } from '../tensor/tensor.js';
 
-/** A form that tensors have as bytes. */
+/** How tensors are written as bytes. */
 export interface Format {
-  /** An answer, or a group of it, as the slices that are written one after the other. */
+  /** Cuts an answer, or a group of it, into slices that are written one after the other. */
   slicesOf(group: GroupMember, values: Values): Slice[];
-  /** Bytes that a slice takes, at most: from its text, or from the shape of its tensor alone. */
+  /** The most bytes that a slice takes. For a tensor, this follows from its shape and the type of its numbers. */
   longest(slice: Slice): number;
   /** The bytes of some slices that follow each other. */
   write(slices: readonly Slice[]): Uint8Array<ArrayBuffer>;
 }
 
-/** What bodies are read from and answers are written to. */
+/** A format of request bodies and answers. */
 export interface BodyFormat extends Format {
   /**
-   * A request. Its tensors are row-major; their shapes are not compared with the signature yet.
+   * Reads a request. Its tensors are row-major; their shapes are not compared with the symbols yet.
    *
-   * @throws Refusal
+   * @param known groups that need not be read again
+   * @throws Refusal if the body is not a request of this signature
    */
   read(body: Uint8Array, signature: GroupMember, known?: KnownGroups): Values;
 }
 
-/** Formats by name. Answers are of the format of their request; what is stored is safetensors. */
+/** All formats by name. An answer has the format of its request. Stored tensors are safetensors. */
 export interface Formats {
   readonly json: BodyFormat;
   readonly safetensors: Format;
@@ -32,24 +33,24 @@ export type FormatName = keyof Formats;
 /** Part of what is written: text as it is, or a tensor. */
 export type Slice = string | TensorSlice;
 
-/** Rows of a tensor along its first axis. What is written for all its rows one after the other is the tensor. */
+/** Some rows of a tensor along its first axis. The bytes of all slices, one after the other, are the whole tensor. */
 export interface TensorSlice {
   readonly tensor: Tensor<Numbers | WholeNumbers>;
-  /** Do they begin with the tensor's first row? */
+  /** Does the slice begin with the first row of the tensor? */
   readonly first: boolean;
-  /** Do they end with its last one? */
+  /** Does the slice end with the last row of the tensor? */
   readonly last: boolean;
 }
 
 /** Groups that have been read before, known by their bytes. */
 export interface KnownGroups {
-  /** The values of the group whose text begins here, and the offset behind it, if it is known. */
+  /** The values of the group whose text begins at offset `at`, and the offset behind it; undefined if it is not known. */
   find(group: GroupMember, dtype: Dtype, body: Buffer, at: number): { values: Values; end: number } | undefined;
-  /** Told of a group that was read without a fault from this text, in a body that may still turn out to have one. */
+  /** Called with each group that was read without a fault. The rest of the body may still have faults. */
   offer(group: GroupMember, dtype: Dtype, text: Buffer, values: Values): void;
 }
 
-/** Bytes that some slices take, at most. */
+/** The most bytes that some slices take together. */
 export function longestOf({ longest }: Format, slices: readonly Slice[]): number {
   return slices.reduce((bytes, slice) => bytes + longest(slice), 0);
 }

@@ -3,7 +3,7 @@ import type { JsonCodec } from './json/codec.js';
 import { jsonFormat } from './json/json.js';
 import { safetensors } from './safetensors.js';
 
-/** All formats. @param codec the fast road for JSON; without it all is read and written by the plain one */
+/** All formats. @param codec reads and writes JSON fast; without it, the plain reader and writer do all the work */
 export function formatsWith(codec?: JsonCodec): Formats {
   return { json: jsonFormat(codec), safetensors };
 }

@@ -14,10 +14,10 @@ import type { Format, TensorSlice } from './format.js';
  */
 const LENGTH_BYTES = 8;
 const ALIGNMENT = 8;
-/** Of a header: the format's own limit. */
+/** The most bytes of a header that the format allows. */
 const MOST_HEADER_BYTES = 100e6;
 
-/** The types of numbers that we write, and what arrays hold them. */
+/** The types of numbers that we read and write, and the arrays that hold them. */
 const TYPES = { F64: Float64Array, F32: Float32Array, I32: Int32Array } as const;
 type TypeName = keyof typeof TYPES;
 
@@ -35,7 +35,7 @@ export const safetensors: Format = {
     const entries: Record<string, unknown> = { __metadata__: { group: group.name } };
     const slices: TensorSlice[] = [];
     let at = 0;
-    // Whole numbers are half as long as float64: behind all others they move none of them.
+    // Whole numbers have 4 bytes. They come last, so that every float64 begins at a multiple of 8 bytes.
     const inOrder = [...tensorsIn(flatten(group), values)].sort(
       (one, other) => order(one.tensor) - order(other.tensor),
     );
@@ -70,7 +70,7 @@ function bytesOf({ shape, data }: AnyTensor): number {
   return elements(shape) * data.BYTES_PER_ELEMENT;
 }
 
-/** The slices begin where a number of theirs may: the header is a multiple of 8 bytes long, and a tensor of its numbers. */
+/** Every slice begins at a multiple of the size of its numbers: the header ends at a multiple of 8 bytes. */
 function writeRows({ buffer }: Uint8Array<ArrayBuffer>, at: number, { tensor }: TensorSlice): number {
   const length = elements(tensor.shape);
   const out = new TYPES[typeOf(tensor)](buffer, at, length);
@@ -78,38 +78,39 @@ function writeRows({ buffer }: Uint8Array<ArrayBuffer>, at: number, { tensor }: 
   return out.byteLength;
 }
 
-/** Bytes that cannot be read as the tensors of a group; the message says why. */
+/** Bytes cannot be read as the tensors of a group. The message says why. */
 export class SafetensorsError extends Error {
   override readonly name = 'SafetensorsError';
 }
 
-/** What bytes say of themselves. */
+/** The header of a file: the name of its group, and where each tensor lies. */
 export interface Contents {
   /** The name of their group. */
   readonly group: string | undefined;
   readonly tensors: ReadonlyMap<string, Entry>;
-  /** Where the numbers begin. */
+  /** Offset of the first byte behind the header. */
   readonly start: number;
 }
 
 interface Entry {
   readonly dtype: TypeName;
   readonly shape: Shape;
-  /** From the first of the numbers on. */
+  /** Offsets of the first byte of its numbers and of the byte behind them, counted from the end of the header. */
   readonly from: number;
   readonly to: number;
 }
 
 /**
- * Reads what bytes say of themselves. Nothing is believed that has not been looked at: they may come from elsewhere.
+ * Reads the header. Every claim in it is checked, since the bytes may come from anywhere.
  *
- * @throws SafetensorsError
+ * @throws SafetensorsError if the header is wrong, or the bytes are not as long as it says
  */
 export function readContents(bytes: Uint8Array): Contents {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (view.length < LENGTH_BYTES) throw new SafetensorsError('they break off');
+  if (view.length < LENGTH_BYTES) throw new SafetensorsError('the bytes end too early');
   const length = Number(view.readBigUInt64LE());
-  if (length > MOST_HEADER_BYTES || LENGTH_BYTES + length > view.length) throw new SafetensorsError('they break off');
+  if (length > MOST_HEADER_BYTES || LENGTH_BYTES + length > view.length)
+    throw new SafetensorsError('the bytes end too early');
   const start = LENGTH_BYTES + length;
   const { __metadata__: metadata, ...entries } = parseHeader(view.toString('utf8', LENGTH_BYTES, start));
   const tensors = new Map<string, Entry>();
@@ -117,11 +118,11 @@ export function readContents(bytes: Uint8Array): Contents {
   for (const [name, said] of Object.entries(entries)) {
     const entry = entryOf(name, said);
     if (entry.from !== at) throw new SafetensorsError(`${name} does not begin where the tensor before it ends`);
-    if (start + entry.to > view.length) throw new SafetensorsError(`they break off in ${name}`);
+    if (start + entry.to > view.length) throw new SafetensorsError(`the bytes end within ${name}`);
     at = entry.to;
     tensors.set(name, entry);
   }
-  if (start + at !== view.length) throw new SafetensorsError('they do not end with their last tensor');
+  if (start + at !== view.length) throw new SafetensorsError('the bytes do not end with the last tensor');
   const { group } = (typeof metadata === 'object' && metadata !== null ? metadata : {}) as Record<string, unknown>;
   return { group: typeof group === 'string' ? group : undefined, tensors, start };
 }
@@ -131,10 +132,10 @@ function parseHeader(text: string): Record<string, unknown> {
   try {
     header = JSON.parse(text);
   } catch {
-    throw new SafetensorsError('their header is not JSON');
+    throw new SafetensorsError('the header is not JSON');
   }
   if (typeof header !== 'object' || header === null || Array.isArray(header)) {
-    throw new SafetensorsError('their header is no object');
+    throw new SafetensorsError('the header is not an object');
   }
   return header as Record<string, unknown>;
 }
@@ -155,17 +156,17 @@ function entryOf(name: string, said: unknown): Entry {
   return { dtype: dtype as TypeName, shape, from, to };
 }
 
-/** The type of the real numbers in it. */
+/** The dtype of the real numbers in some contents. */
 export function dtypeOf({ tensors }: Contents): Dtype {
   return [...tensors.values()].some(({ dtype }) => dtype === 'F64') ? 'float64' : 'float32';
 }
 
 /**
- * The tensors of a group: views of the bytes, row-major, their shapes not yet compared with the signature's symbols,
- * just as they are read out of JSON.
+ * Reads the tensors of a group: row-major views of the bytes. As after reading JSON, their shapes are not compared with the
+ * symbols yet.
  *
  * @param dtype of the real numbers
- * @throws SafetensorsError where the bytes are not exactly a group of this signature
+ * @throws SafetensorsError if the bytes are not exactly a group of this signature
  */
 export function readGroup(
   bytes: Uint8Array<ArrayBuffer>,
@@ -191,7 +192,7 @@ export function readGroup(
     const data = new TYPES[type](source.buffer, source.byteOffset + from, elements(shape));
     read.push([path, { shape, strides: rowMajor(shape), data }]);
   }
-  if (read.length < tensors.size) throw new SafetensorsError('they hold a tensor too many');
+  if (read.length < tensors.size) throw new SafetensorsError('the bytes hold a tensor that the group does not have');
   const values = withTensors({}, read);
   checkTogether(group, values);
   return values;

@@ -214,11 +214,11 @@ describe('bytes that are something else', () => {
   const withoutOne = bytesOf({ ...others, weights: { ...(weights as Values), v: undefined } });
 
   it.each<[string, () => Uint8Array<ArrayBuffer>]>([
-    ['they break off', () => new Uint8Array(7)],
-    ['they break off', () => new Uint8Array(8).fill(255)],
-    ['they break off', () => bytesOf(valuesOf(whole)).slice(0, 100)],
-    ['their header is not JSON', () => changed((text) => text.replace('{', '['))],
-    ['their header is no object', () => changed(() => '[]')],
+    ['the bytes end too early', () => new Uint8Array(7)],
+    ['the bytes end too early', () => new Uint8Array(8).fill(255)],
+    ['the bytes end too early', () => bytesOf(valuesOf(whole)).slice(0, 100)],
+    ['the header is not JSON', () => changed((text) => text.replace('{', '['))],
+    ['the header is not an object', () => changed(() => '[]')],
     ['a has no type', () => changed((text) => text.replace('F64', 'F16'))],
     [
       'a0 is F32, but must be F64',
@@ -234,9 +234,12 @@ describe('bytes that are something else', () => {
       () => changed((text) => text.replace('[96,144]', '[88,136]')),
     ],
     ['V or v is missing', () => withoutOne],
-    ['they hold a tensor too many', () => changed((text) => text.replace(/weights\.[Vv]/g, (name) => `${name}2`))],
-    ['they break off in weights.v', () => bytesOf(valuesOf(whole)).slice(0, -8)],
-    ['they do not end with their last tensor', () => Uint8Array.from([...bytesOf(valuesOf(whole)), 1, 2, 3, 4])],
+    [
+      'the bytes hold a tensor that the group does not have',
+      () => changed((text) => text.replace(/weights\.[Vv]/g, (name) => `${name}2`)),
+    ],
+    ['the bytes end within weights.v', () => bytesOf(valuesOf(whole)).slice(0, -8)],
+    ['the bytes do not end with the last tensor', () => Uint8Array.from([...bytesOf(valuesOf(whole)), 1, 2, 3, 4])],
   ])('are refused with the reason: %s', (reason, make) => {
     expect(() => read(make(), 'float64')).toThrow(reason);
   });

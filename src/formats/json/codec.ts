@@ -14,30 +14,30 @@ import { MOST_RANK } from './limits.js';
 import { powersOfTen } from './powers-of-ten.js';
 
 /**
- * The fast road for tensors, in WebAssembly: text to numbers and back. It takes what is as it should be; for
- * everything else it gives no answer, and the plain reader and writer do the work, and the explaining.
+ * Reads and writes tensors fast, in WebAssembly. The codec reads only well-formed tensors. For everything else it returns
+ * undefined, and the plain reader and writer do the work and explain what is wrong.
  */
 export interface JsonCodec {
-  /** Called by whoever reads and writes, every few milliseconds: throws where the work is to be given up. */
+  /** The reader and the writer call this every few milliseconds. It throws if the work should be given up. */
   checkpoint(): void;
 
-  /** Takes a body in, and the type that its numbers are read to. What was read from the last one is void. */
+  /** Takes in a body and the dtype to read its numbers as. Tensors read from the last body are void. */
   open(body: Buffer, dtype: Dtype): void;
 
-  /** The tensor whose first bracket is at this offset of the body, and the offset behind it; row-major. */
+  /** The row-major tensor whose first bracket is at this offset of the body, and the offset behind it; undefined if it is not well-formed. */
   readTensor(offset: number): { readonly tensor: Tensor; readonly end: number } | undefined;
 
-  /** Room for so many numbers of a tensor that is read otherwise, beside those that were read; undefined: there is none here. */
+  /** Room for this many numbers of a tensor that the plain reader reads; undefined if the body is too large for the codec. */
   room(length: number): Numbers | undefined;
 
-  /** Writes a tensor at an offset of the bytes, which must have room for it; returns the offset behind it. */
+  /** Writes a tensor at an offset of the bytes, which must have room for it. Returns the offset behind it; undefined if its rank is 0 or too large. */
   writeTensor(tensor: Tensor, bytes: Uint8Array, offset: number): number | undefined;
 
-  /** Lets go of the memory that a large body has left; was there any? What was read from it is void. */
+  /** Lets go of the memory of a large body; returns whether there was any. Tensors read from that body are void. */
   release(): boolean;
 }
 
-/** What assembly/index.ts exports. Addresses are in bytes. */
+/** The exports of assembly/index.ts. Addresses are in bytes. */
 interface Functions {
   powers(): number;
   result(): number;
@@ -49,18 +49,23 @@ interface Functions {
   writeFloat32(data: number, count: number, to: number): number;
 }
 
-/** What `npm run build` makes, seen from src and from dist alike. */
+/** The module that `npm run build` compiles; the path is right from src and from dist. */
 const BUILT = new URL('../../../dist/formats/json/codec.wasm', import.meta.url);
-/** Room behind texts: for the zero that ends one, and for digits that are copied in whole vectors. */
+/** Room behind a text, for the zero byte that ends it, and for digits that are copied in whole vectors. */
 const SLACK = 64;
-/** Beyond this, text and numbers together might not fit into the memory of a module. */
+/** The codec takes no body that needs more memory, since it might not fit into the memory of a module. */
 const MOST_BYTES = 3e9;
-/** A tensor is written in pieces, and these in pieces of text. */
+/** How many numbers are brought into row-major order at a time, and how many of these are written at a time. */
 const PIECE_NUMBERS = 2 ** 16;
 const TEXT_NUMBERS = 2 ** 12;
-/** More than the longest text of a number and the brackets around it. */
+/** No number has a longer text, including the brackets around it. */
 const LONGEST_TEXT = 64;
 
+/**
+ * Loads the codec.
+ *
+ * @param checkpoint called every few milliseconds of reading or writing; an error that it throws ends the work
+ */
 export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
   const module = new WebAssembly.Module(readFileSync(BUILT));
   const powers = powersOfTen();
@@ -70,11 +75,11 @@ export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
       new BigUint64Array(exports.memory.buffer, functions.powers(), powers.length).set(powers);
       return functions;
     });
-  // What was read stays while the answer is written: each has memory of its own.
+  // Tensors of the request must stay while the answer is written, so reading and writing have memory of their own.
   const [reading, writing] = [load(), load()];
   let dtype: Dtype = 'float64';
   let text = 0; // address of the body
-  let out = 0; // address of the numbers that are read next; 0: the body is too large for this road
+  let out = 0; // address of the next numbers that are read; 0 if the body is too large for the codec
 
   return {
     checkpoint,
@@ -82,7 +87,7 @@ export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
     open(body, numbers) {
       dtype = numbers;
       out = 0;
-      // A number takes two bytes of text at least. Room that is not written to costs no memory.
+      // A number takes at least two bytes of text. Reserved memory costs nothing until it is written to.
       const most = (body.length + 1) / 2;
       const needed = body.length + SLACK + most * arrayOf[dtype].BYTES_PER_ELEMENT + SLACK;
       if (needed > MOST_BYTES) return;
@@ -116,7 +121,7 @@ export function loadJsonCodec(checkpoint: () => void = () => {}): JsonCodec {
       const { shape, data } = tensor;
       if (shape.length === 0 || shape.length > MOST_RANK) return undefined;
       const row = elements(shape.slice(1));
-      // Whole rows of the first axis where they fit: they are quicker to bring into order.
+      // Whole rows of the first axis, if they fit, are faster to bring into row-major order.
       const most = row > PIECE_NUMBERS ? PIECE_NUMBERS : PIECE_NUMBERS - (PIECE_NUMBERS % row);
       const length = Math.min(most, data.length);
       const numbers = writing.reserve(length * data.BYTES_PER_ELEMENT + TEXT_NUMBERS * LONGEST_TEXT + SLACK);

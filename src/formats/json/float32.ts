@@ -1,7 +1,7 @@
 /**
- * The float32 that is nearest to a decimal number, ties to even; ±Infinity from the middle between the largest one and
- * 2^128 on. Rounding to a double first, and then to a float32, is the same but for one case: the double is in the
- * middle between two of them. There the digits themselves tell.
+ * The float32 nearest to a decimal number, ties to even; ±Infinity from the middle between the largest float32 and 2^128
+ * on. Rounding to a double first, and then to a float32, gives the same result unless the double is exactly in the middle
+ * between two float32. In that case the digits decide.
  *
  * @param text a number as JSON writes it, with any number of digits
  */
@@ -23,7 +23,7 @@ export function nearestFloat32(text: string): number {
 const one = new Float32Array(1);
 const bitsOfOne = new Uint32Array(one.buffer);
 
-/** The float32 below a positive number that is none, and the one above it, were there one of 2^128. */
+/** The float32 below and above a positive number that is not a float32 itself. Above the largest float32 comes 2^128. */
 function neighbours(size: number): [number, number] {
   one[0] = size;
   if (one[0] > size) bitsOfOne[0]--;
@@ -41,7 +41,7 @@ const UNIT = 150n;
 function compare(text: string, middle: number): number {
   const [, whole, fraction = '', exponent = '0'] = /^-?(\d+)(?:\.(\d+))?(?:[eE](.+))?$/.exec(text) ?? [];
   const all = (whole + fraction).replace(/^0+/, '');
-  // What is cut off of a very long text matters only in being more than nothing.
+  // Of the digits that are cut off, it matters only whether one is not 0.
   const cut = all.slice(ENOUGH_DIGITS);
   const digits = BigInt(all.slice(0, ENOUGH_DIGITS) + (/[1-9]/.test(cut) ? '1' : '0'));
   const power = Number(exponent) - fraction.length + cut.length - 1;
@@ -51,7 +51,7 @@ function compare(text: string, middle: number): number {
   return left < right ? -1 : left > right ? 1 : 0;
 }
 
-/** 10^power, or 1 where the other side of an equation is multiplied. */
+/** 10^power if the power is positive, else 1: a negative power multiplies the other side of the comparison. */
 function tenTo(power: number): bigint {
   return power > 0 ? 10n ** BigInt(power) : 1n;
 }
@@ -62,8 +62,8 @@ const MOST_DIGITS = 9;
 const LEAST = 149n;
 
 /**
- * The double that JavaScript writes with the shortest digits that read back to the same float32, of these the nearest
- * to it, ties to even.
+ * The double whose text in JavaScript has the fewest digits that read back to this float32. If several have, it is the
+ * nearest one, ties to even.
  *
  * @param value a finite float32
  */

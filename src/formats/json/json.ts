@@ -3,7 +3,7 @@ import type { JsonCodec } from './codec.js';
 import { readJson } from './reader.js';
 import { longestSlice, slicesOf, writeSlices } from './writer.js';
 
-/** JSON (RFC 8259): tensors are nested arrays. @param codec the fast road for tensors */
+/** The format JSON (RFC 8259): tensors are nested arrays. @param codec reads and writes tensors fast */
 export function jsonFormat(codec?: JsonCodec): BodyFormat {
   return {
     read: (body, signature, known) => readJson(body, signature, codec, known),

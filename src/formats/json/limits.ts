@@ -1,9 +1,9 @@
-/** What the codec in assembly and its host must agree on: TypeScript and AssemblyScript both compile this file. */
+/** Constants that the codec and its host share. TypeScript and AssemblyScript both compile this file. */
 
-/** Axes of a tensor, at most, that the codec reads or writes. */
+/** The most axes of a tensor that the codec reads or writes. */
 export const MOST_RANK = 8;
 
-/** Bytes of text from one checkpoint to the next: about 100 µs, and 1 ms where all numbers are as hard to round as can be. */
+/** Bytes of text between two checkpoints: about 100 µs of reading, or 1 ms if every number is as hard to round as possible. */
 export const CHECKPOINT_BYTES = 65536;
 
 /** The powers of ten that the codec multiplies with, and the 64-bit words that each of them takes in its table. */

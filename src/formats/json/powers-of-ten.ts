@@ -4,8 +4,8 @@ const BITS = 128n;
 const LOW_64 = (1n << 64n) - 1n;
 
 /**
- * 10^e for LEAST_POWER ≤ e ≤ MOST_POWER to 128 bits, from the highest bit on: four words each, cut off (low, high) and
- * rounded up (low, high). What assembly/powers.ts has room for.
+ * The table of powers of ten for assembly/powers.ts: the highest 128 bits of 10^e for LEAST_POWER ≤ e ≤ MOST_POWER. Each
+ * power takes four words: cut off (low, high) and rounded up (low, high).
  */
 export function powersOfTen(): BigUint64Array {
   const words = new BigUint64Array(POWER_WORDS * (MOST_POWER - LEAST_POWER + 1));
@@ -25,7 +25,7 @@ function leadingBits(power: bigint): { cutOff: bigint; isExact: boolean } {
   return { cutOff, isExact: cutOff << excess === power };
 }
 
-/** The first 128 bits of 1 / power; it never ends, so it is never exact. */
+/** The first 128 bits of 1 / power. They are never exact, because the binary fraction never ends. */
 function reciprocal(power: bigint): { cutOff: bigint; isExact: boolean } {
   const quotient = (1n << (lengthOf(power) + BITS)) / power;
   return { cutOff: quotient >> (lengthOf(quotient) - BITS), isExact: false };

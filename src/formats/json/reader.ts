@@ -43,47 +43,47 @@ import {
   type ValueKind,
 } from './scanner.js';
 
-/** What reading shares, such as the faults of a body, by what they are (a wrong member outranks a wrong tensor). */
+/** The state of reading one body. Its faults are kept by kind: wrong members outrank wrong tensors. */
 interface Found {
   readonly request: Faults;
   readonly tensor: Faults;
-  /** The type that the numbers of tensors are read to. */
+  /** The dtype that real numbers are read as. */
   readonly dtype: Dtype;
-  /** The fast road for tensors; without it all are read by the plain one. */
+  /** Reads tensors fast. Without it, the plain reader does all the work. */
   readonly codec: JsonCodec | undefined;
   readonly known: KnownGroups | undefined;
 }
 
 /**
- * Reads a request: exactly the members of the signature, tensors as rectangular arrays of finite numbers; null for a
- * member that may be absent means that it is. The tensors come back in row-major order and in the type that the member
- * `dtype` says, if there is one; their shapes are not compared with the signature yet.
+ * Reads a request from JSON. It must have exactly the members of the signature, and its tensors must be rectangular arrays of
+ * finite numbers. An optional member that is null counts as absent. The returned tensors are row-major, with numbers of the
+ * type that the member `dtype` says, if there is one. Their shapes are not compared with the symbols yet.
  *
- * @param codec the fast road for tensors; what it cannot read, the plain reader below does
- * @param known what need not be read again
+ * @param codec reads tensors fast; the plain reader below reads everything else
+ * @param known groups that need not be read again
  * @throws Refusal invalid-json at the first byte that is not JSON, else invalid-request with every member that is
- *   unknown, missing, double or of the wrong type, else invalid-tensor with every tensor that is not one
+ *   unknown, missing, given twice or of the wrong type, else invalid-tensor with every tensor that is malformed
  */
 export function readJson(bytes: Uint8Array, signature: GroupMember, codec?: JsonCodec, known?: KnownGroups): Values {
   const scanner = scan(bytes, codec?.checkpoint);
   const guess = guessDtype(scanner.bytes, signature);
   const read = readAs(guess, scanner, signature, codec, known);
   const { dtype = guess } = read.values;
-  // The member may come after the tensors: only now is it known what they should have been read as.
+  // The member `dtype` may come after the tensors. If the guess was wrong, the body is read again.
   const { values, found } = dtype === guess ? read : readAs(dtype as Dtype, scanner, signature, codec, known);
   found.request.refuse('invalid-request');
   found.tensor.refuse('invalid-tensor');
   return values;
 }
 
-/** The dtype that the body probably asks for: its name is somewhere in it. */
+/** The dtype that the body probably asks for, because its name occurs somewhere in the body. */
 function guessDtype(bytes: Buffer, { members: { dtype } }: GroupMember): Dtype {
   if (dtype?.kind !== 'choice') return 'float64';
   const others = dtype.choices.filter((choice) => choice !== dtype.otherwise);
   return (others.find((choice) => bytes.includes(`"${choice}"`)) ?? dtype.otherwise) as Dtype;
 }
 
-/** Reads the whole body, with all numbers as of one dtype. */
+/** Reads the whole body, with all real numbers as this dtype. */
 function readAs(
   dtype: Dtype,
   scanner: Scanner,
@@ -136,7 +136,7 @@ function readGroup(scanner: Scanner, signature: GroupMember, pointer: string, fo
         skipValue(scanner);
       } else {
         seen.add(name);
-        // Clients of many languages write null for what is not set.
+        // Clients in many languages write null for a member that is not set.
         if (member.optional && peekKind(scanner) === 'null') skipValue(scanner);
         else {
           given.add(name);
@@ -155,7 +155,7 @@ function readGroup(scanner: Scanner, signature: GroupMember, pointer: string, fo
   return values;
 }
 
-/** A group inside another one: taken over if its text is known, else read. */
+/** Reads a group inside another one, unless its text is known. */
 function readKnownGroup(scanner: Scanner, signature: GroupMember, pointer: string, found: Found): Values | undefined {
   const { known, dtype, request, tensor } = found;
   peek(scanner);
@@ -172,7 +172,7 @@ function readKnownGroup(scanner: Scanner, signature: GroupMember, pointer: strin
   return values;
 }
 
-/** An unknown name is shown to its sender, but not a megabyte of it. */
+/** Shortens a name or value for an error text, since a sender can write a megabyte of it. */
 function shorten(name: string): string {
   return name.length > 64 ? `${name.slice(0, 64)}…` : name;
 }
@@ -282,17 +282,18 @@ function readTensor(scanner: Scanner, member: TensorMember, pointer: string, fou
   return undefined;
 }
 
-/** What is wrong with nested arrays: where below the tensor, and the sentence for it. */
+/** A fault in nested arrays: its path below the tensor, and the sentence that describes it. */
 interface Flaw {
   readonly at: string;
   detail(pointer: string): string;
 }
 
 /**
- * Consumes nested arrays of numbers: the shape they are nested in, or what is wrong with them. No number is computed
- * that cannot be too large, so that large bodies are refused quickly.
+ * Consumes nested arrays of numbers. Returns their shape, or the first flaw. Numbers are converted only if they may be too
+ * large for the dtype, so that large bodies are refused quickly.
  *
- * `index` of the scanner is at any time the path of the value that comes next or, until what stands behind it is known, has been read.
+ * All along, `index` of the scanner is the path of the value that comes next, or of the last value until the comma or bracket
+ * behind it has been read.
  */
 function checkNestedArrays(scanner: Scanner, dtype: Dtype): number[] | Flaw {
   const { index } = scanner;
@@ -340,9 +341,9 @@ function checkNestedArrays(scanner: Scanner, dtype: Dtype): number[] | Flaw {
   }
 }
 
-/** The numbers of nested arrays that have been checked, in the order they are written. */
+/** Reads the numbers of nested arrays that have been checked, in the order of the text. */
 function readNumbers(checked: Scanner, start: number, shape: number[], { dtype, codec }: Found): Tensor {
-  // A large tensor would else be there twice: the fast road has given up, but not the memory that it has read to.
+  // The codec has given up, but still has room for the tensor. New memory would hold a large tensor twice.
   const data = codec?.room(elements(shape)) ?? new arrayOf[dtype](elements(shape));
   const scanner = { ...checked, at: start, due: start };
   for (let i = 0; i < data.length; i++) {
@@ -353,7 +354,7 @@ function readNumbers(checked: Scanner, start: number, shape: number[], { dtype, 
   return { shape, strides: rowMajor(shape), data };
 }
 
-/** The whole numbers of nested arrays that have been checked to be of numbers. */
+/** Reads the whole numbers of nested arrays that have been checked to hold numbers; undefined if one of them is not whole. */
 function readWholeNumbers(
   checked: Scanner,
   start: number,
@@ -385,7 +386,7 @@ function flaw(index: readonly number[], detail: (at: string) => string): Flaw {
   return { at, detail: (pointer) => detail(pointer + at) };
 }
 
-/** An array beside a number at the same depth. */
+/** The flaw of an array and a number at the same depth. */
 function mixed(index: readonly number[], found: string, before: string): Flaw {
   const at = path(index);
   const first = index.map(() => '/0').join('');

@@ -4,8 +4,8 @@ import { nearestFloat32 } from './float32.js';
 import { CHECKPOINT_BYTES } from './limits.js';
 
 /**
- * JSON (RFC 8259) token by token over UTF-8 bytes, strict and without recursion. What is not JSON is refused
- * with the byte offset (counted from 0) and the member it was found in.
+ * Reads JSON (RFC 8259) token by token from UTF-8 bytes, strictly and without recursion. Text that is not JSON is refused
+ * with the offset of the byte (counted from 0) and the member that it is in.
  */
 export interface Scanner {
   readonly bytes: Buffer;
@@ -13,11 +13,11 @@ export interface Scanner {
   at: number;
   /** JSON pointer of the member being read, for syntax errors. */
   pointer: string;
-  /** And in its nested arrays, how many elements of each open one are finished: the path of the value being read. */
+  /** The path of the value being read in nested arrays: how many elements of each open array are finished. */
   readonly index: number[];
-  /** Called now and then: throws where the text is not wanted any more. */
+  /** Called every CHECKPOINT_BYTES. It throws if the text is no longer wanted. */
   readonly checkpoint: () => void;
-  /** Offset at which it is called next. */
+  /** Offset of the next checkpoint. */
   due: number;
 }
 
@@ -67,10 +67,10 @@ function unexpected(scanner: Scanner, expected: string): Refusal {
   return syntaxError(scanner, at, `${shown} where ${expected} is expected`);
 }
 
-/** What many languages print for a number that is not finite: NaN, -Infinity, inf, … */
+/** Non-finite numbers as many languages print them: NaN, -Infinity, inf, … */
 const NOT_FINITE = /^[-+]?(nan|inf(inity)?)(?!\w)/i;
 
-/** A refusal where a number, or any other value, is expected. */
+/** A refusal for a byte that begins no value, where a number or any other value is expected. */
 function unexpectedValue(scanner: Scanner, expected: string): Refusal {
   const { bytes, at } = scanner;
   const start = bytes[at - 1] === MINUS ? at - 1 : at;
@@ -99,7 +99,7 @@ export function expect(scanner: Scanner, byte: number, expected: string): void {
   scanner.at++;
 }
 
-/** After a member or element: true and past the comma, or false and past the closing bracket. */
+/** Consumes the comma or closing bracket behind a member or element. Returns whether it is a comma. */
 export function hasNext(scanner: Scanner, close: number): boolean {
   pause(scanner);
   const byte = peek(scanner);
@@ -115,14 +115,14 @@ export function pause(scanner: Scanner, at = scanner.at): void {
   scanner.checkpoint();
 }
 
-/** Only white space may be left. */
+/** Refuses text with anything but white space left. */
 export function expectEnd(scanner: Scanner): void {
   if (peek(scanner) !== -1) throw unexpected(scanner, 'the end of the text');
 }
 
 export type ValueKind = 'object' | 'array' | 'string' | 'number' | 'boolean' | 'null';
 
-/** What the next value is, by its first byte; it is not consumed. */
+/** The kind of the next value, by its first byte; it is not consumed. */
 export function peekKind(scanner: Scanner): ValueKind {
   const byte = peek(scanner);
   if (byte === OPEN_ARRAY) return 'array';
@@ -138,7 +138,7 @@ export function startsNumber(byte: number): boolean {
   return byte === MINUS || (byte >= ZERO && byte <= NINE);
 }
 
-/** Consumes a number: correctly rounded to its type, ±Infinity where it is too large for it, −0 kept. */
+/** Consumes a number. It is correctly rounded to its dtype, or ±Infinity if it is too large; −0 is kept. */
 export function readNumber(scanner: Scanner, dtype: Dtype = 'float64'): number {
   const start = scanner.at;
   skipNumber(scanner);
@@ -146,7 +146,7 @@ export function readNumber(scanner: Scanner, dtype: Dtype = 'float64'): number {
   return dtype === 'float32' ? nearestFloat32(text) : Number(text);
 }
 
-/** Consumes a number and tells whether it is small enough for its type. */
+/** Consumes a number and returns whether it is small enough for its dtype. */
 export function skipFinite(scanner: Scanner, dtype: Dtype): boolean {
   const start = scanner.at;
   const hasExponent = skipNumber(scanner);
@@ -156,7 +156,7 @@ export function skipFinite(scanner: Scanner, dtype: Dtype): boolean {
   return Number.isFinite(readNumber(scanner, dtype));
 }
 
-/** Consumes a number, checking its syntax only; tells whether it has an exponent. */
+/** Consumes a number, checking only its syntax. Returns whether it has an exponent. */
 function skipNumber(scanner: Scanner): boolean {
   const { bytes } = scanner;
   if (bytes[scanner.at] === MINUS) scanner.at++;
@@ -185,10 +185,10 @@ function skipDigits(scanner: Scanner): void {
   if (at === start) throw unexpectedValue(scanner, 'a digit');
 }
 
-/** No name and no choice is longer: of a string that is, the beginning is enough to show it to its sender. */
+/** No name or choice is longer. The beginning of a longer string is enough for the error text. */
 const LONGEST_STRING = 1024;
 
-/** Consumes a string: escapes resolved, UTF-8 checked. Of one that is longer than any that is known, the beginning. */
+/** Consumes a string, checks its UTF-8 and resolves its escapes. Of a string beyond LONGEST_STRING, returns only the beginning. */
 export function readString(scanner: Scanner): string {
   peek(scanner);
   const start = scanner.at;
@@ -201,7 +201,7 @@ export function readString(scanner: Scanner): string {
     : scanner.bytes.toString('utf8', start + 1, scanner.at - 1);
 }
 
-/** Consumes a string and tells whether it holds escapes. */
+/** Consumes a string and returns whether it holds escapes. */
 function skipString(scanner: Scanner): boolean {
   const { bytes } = scanner;
   let escaped = false;
@@ -252,7 +252,7 @@ function skipCodePoint(scanner: Scanner): void {
   scanner.at += length;
 }
 
-/** Consumes any value, checking its syntax only. */
+/** Consumes any value, checking only its syntax. */
 export function skipValue(scanner: Scanner): void {
   const { index } = scanner;
   const open: number[] = [];
@@ -297,7 +297,7 @@ export function skipValue(scanner: Scanner): void {
 /** Consumes the bracket that opens level `depth` (counted from 0). */
 export function enter(scanner: Scanner, depth: number): void {
   if (depth >= MAX_DEPTH) {
-    scanner.index.length = 0; // the path would be as long, and say nothing
+    scanner.index.length = 0; // the path would be long and say nothing
     throw syntaxError(scanner, scanner.at, `the text nests deeper than ${MAX_DEPTH} levels`);
   }
   scanner.at++;

@@ -4,7 +4,7 @@ import type { Slice, TensorSlice } from '../format.js';
 import type { JsonCodec } from './codec.js';
 import { shortestFloat32 } from './float32.js';
 
-/** An answer as JSON: the members of the signature that have a value, in its order. */
+/** The slices of an answer as JSON: the members that have a value, in the order of the signature. */
 export function slicesOf(signature: GroupMember, values: Values): Slice[] {
   const slices: Slice[] = [];
   let text = '';
@@ -28,8 +28,8 @@ export function slicesOf(signature: GroupMember, values: Values): Slice[] {
 }
 
 /**
- * Writes tensors as nested arrays. Numbers have the shortest digits that read back to the same number of their type, and
- * a point or an exponent. Every number must be finite.
+ * Writes slices as JSON, tensors as nested arrays. A number has the fewest digits that read back to the same number of its
+ * type; a real number has a point or an exponent. Every number must be finite.
  */
 export function writeSlices(slices: readonly Slice[], codec?: JsonCodec): Uint8Array<ArrayBuffer> {
   const text = { codec, bytes: new Uint8Array(slices.reduce((bytes, slice) => bytes + longestSlice(slice), 0)), at: 0 };
@@ -41,7 +41,7 @@ export function writeSlices(slices: readonly Slice[], codec?: JsonCodec): Uint8A
 }
 
 interface Text {
-  /** The fast road for tensors; without it all are written by the plain one. */
+  /** Writes tensors fast. Without it, the plain writer does all the work. */
   readonly codec: JsonCodec | undefined;
   readonly bytes: Uint8Array<ArrayBuffer>;
   at: number;
@@ -79,8 +79,8 @@ function shortText(float32: number): string {
 }
 
 /**
- * A number as JavaScript writes it, but always with a point or an exponent: 0.0, -0.0, 1.0, 1e+16. Many readers, Python's
- * among them, take a number without either for an integer, which has no −0 and may have to fit into 64 bits.
+ * The text of a number as JavaScript writes it, but always with a point or an exponent: 0.0, -0.0, 1.0, 1e+16. Many readers,
+ * such as Python's, read a number without either as an integer, which has no −0 and may have to fit into 64 bits.
  */
 function realText(value: number): string {
   if (Object.is(value, -0)) return '-0.0';
@@ -93,15 +93,15 @@ function write(text: Text, ascii: string): void {
   for (let i = 0; i < ascii.length; i++) text.bytes[text.at++] = ascii.charCodeAt(i);
 }
 
-/** The longest text of a number, such as -0.0000012345678901234567 and -1234567900000000.0, and a comma. */
+/** The length of the longest text of a number, such as -0.0000012345678901234567 or -1234567900000000.0, with a comma. */
 function longestNumber(data: AnyTensor['data']): number {
   if (data instanceof Int32Array) return 12;
   return data instanceof Float32Array ? 20 : 26;
 }
 
 /**
- * An upper bound of the bytes that a slice takes, from the shape and the type of the numbers alone. Room that is not
- * written to costs no memory: the system gives pages when they are touched.
+ * The most bytes that a slice takes. For a tensor, this follows from its shape and the type of its numbers. A loose bound is
+ * cheap, because the system provides memory only when it is written to.
  */
 export function longestSlice(slice: Slice): number {
   if (typeof slice === 'string') return slice.length;

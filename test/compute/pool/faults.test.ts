@@ -264,7 +264,7 @@ describe('memory', () => {
     const refused = await begin('lstmForward', dims).outcome;
     expect(refused).toMatchObject({ ok: false, code: 'overloaded' });
     expect(refused.ok || refused.faults[0].detail).toMatch(
-      /needs \d+ bytes, but of the 16777216 that all .* \d+ are taken, and one caller may take 12582912$/,
+      /needs \d+ bytes, but \d+ of the 16777216 bytes for all .* are taken, and one caller may take 12582912$/,
     );
     expect(pool.memory.used).toBe(others);
     expect((await small().outcome).ok).toBe(true);

@@ -1,21 +1,21 @@
 import { areEightDigits, areZeros, eightDigits } from './digits';
 
 /**
- * Decimal digits against a binary number, exactly, in whole numbers of words of 64 bits, the lowest word first: for the
- * few numbers that the first 19 digits leave in doubt.
+ * Compares decimal digits with a binary number exactly, for the few numbers that the first 19 digits leave in doubt. Both
+ * are whole numbers of several 64-bit words, the lowest word first.
  */
 
-/** No number in the middle between two doubles has more digits than 768, the zeros in front not counted. */
+/** No number in the middle between two doubles has more than 768 digits, not counting leading zeros. */
 const ENOUGH_DIGITS: i32 = 800;
-/** Room for 64 words: so many digits take 44, and what is compared with them as many. */
+/** Room for 64 words: ENOUGH_DIGITS take 44, and the number on the other side takes as many. */
 const LEFT: usize = memory.data(512, 16);
 const RIGHT: usize = memory.data(512, 16);
 
 /**
- * The sign of digits · 10^e − m · 2^q, which are nearly the same.
+ * The sign of digits · 10^e − m · 2^q. The two numbers are nearly equal.
  *
- * @param w the first 19 digits, as a whole number     @param next where the others go on     @param behind where they end
- * @param count how many others there are     @param e the exponent of the last one
+ * @param w the first 19 digits, as a whole number     @param next address of the other digits     @param behind address behind them
+ * @param count how many other digits there are     @param e exponent of the last digit
  */
 export function compareDigits(w: u64, next: usize, behind: usize, count: i32, e: i64, m: u64, q: i32): i32 {
   store<u64>(LEFT, w);
@@ -47,11 +47,11 @@ export function compareDigits(w: u64, next: usize, behind: usize, count: i32, e:
   else right = multiplyByTwos(RIGHT, right, q - power);
 
   const sign = compare(left, right);
-  // The digits that were left out matter only in being more than nothing.
+  // Of the digits that were left out, it matters only whether one is not 0.
   return sign == 0 && !areZeros(p, behind) ? 1 : sign;
 }
 
-/** number · factor + summand; returns how many words it has then. */
+/** Computes number · factor + summand in place. Returns the number of words of the result. */
 function multiply(number: usize, words: i32, factor: u64, summand: u64): i32 {
   let carry = summand;
   const end = number + ((<usize>words) << 3);
@@ -94,7 +94,7 @@ function multiplyByTwos(number: usize, words: i32, power: i32): i32 {
   return length + whole;
 }
 
-/** The sign of LEFT − RIGHT, which have so many words. */
+/** The sign of LEFT − RIGHT, which have `left` and `right` words. */
 function compare(left: i32, right: i32): i32 {
   for (let i = max(left, right) - 1; i >= 0; i--) {
     const a = i < left ? load<u64>(LEFT + ((<usize>i) << 3)) : 0;

@@ -7,7 +7,7 @@ export function areEightDigits(word: u64): bool {
   return (high | carried) == 0x3333333333333333;
 }
 
-/** The number that eight digits write, the first one in the lowest byte. */
+/** The value of eight digits, of which the first is in the lowest byte. */
 // @ts-expect-error: decorator
 @inline
 export function eightDigits(word: u64): u64 {
@@ -17,7 +17,7 @@ export function eightDigits(word: u64): u64 {
   return <u64><u32>(((x & mask) * 0x000f424000000064 + ((x >> 16) & mask) * 0x0000271000000001) >> 32);
 }
 
-/** Are there only zeros, and perhaps a point, from one address up to another one? */
+/** Are there only zeros, and perhaps a point, between two addresses? */
 export function areZeros(from: usize, to: usize): bool {
   for (let p = from; p < to; p++) {
     if (load<u8>(p) != 0x30 && load<u8>(p) != 0x2e) return false;

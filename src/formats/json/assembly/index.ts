@@ -1,4 +1,4 @@
-/** What ../json-codec.ts calls. Every address is in bytes. */
+/** The functions that ../codec.ts calls. Every address is in bytes. */
 import { POWERS } from './powers';
 import { RESULT, readArrays } from './read';
 import { beginArrays, LAYOUT, writeNumbers } from './write';
@@ -24,17 +24,17 @@ export function powers(): usize {
   return POWERS;
 }
 
-/** Where it writes the shape of a tensor before its numbers are written. */
+/** Where the host writes the shape of a tensor before its numbers are written. */
 export function layout(): usize {
   return LAYOUT;
 }
 
-/** Where it finds rank and shape of what was read. */
+/** Where the host finds the rank and the shape of the tensor that was read. */
 export function result(): usize {
   return RESULT;
 }
 
-/** Where the memory that belongs to nobody begins. */
+/** Where the free memory begins. */
 export function heapBase(): usize {
   return __heap_base;
 }

@@ -1,8 +1,8 @@
 import { LEAST_POWER, MOST_POWER, POWER_WORDS } from '../limits';
 
 /**
- * 10^e for LEAST_POWER ≤ e ≤ MOST_POWER as 128 bits: the bits of 10^e from its highest on, cut off and rounded up. The host computes
- * them when it loads the module (../powers-of-ten.ts) and writes them here.
+ * The table of powers of ten: the highest 128 bits of 10^e for LEAST_POWER ≤ e ≤ MOST_POWER, cut off and rounded up. The host
+ * computes the table when it loads the module (../powers-of-ten.ts) and writes it here.
  */
 const ENTRY: usize = POWER_WORDS * 8; // cut off: low, high; rounded up: low, high
 

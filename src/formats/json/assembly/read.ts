@@ -4,25 +4,27 @@ import { CHECKPOINT_BYTES, MOST_RANK } from '../limits';
 import { multiplyHigh, powerCutOff, powerRoundedUp } from './powers';
 
 /**
- * Nested arrays of numbers, from text to doubles (T = f64) or floats (T = f32). Only what is as it should be is read here: at the first byte that
- * is not, the reader gives up, and the host reads the same bytes again with its plain reader, which explains.
+ * Reads nested arrays of numbers, from text to doubles (T = f64) or floats (T = f32). The reader gives up at the first byte
+ * that is wrong. Then the host reads the same bytes with its plain reader, which explains what is wrong.
  *
- * The text must be followed by a zero byte, which ends every loop.
+ * A zero byte must follow the text; it ends every loop.
  */
 
-/** The host's: throws where nobody wants the numbers any more. */
+/** A function of the host, which throws if the numbers are no longer wanted. */
 // @ts-expect-error: decorator
 @external("env", "checkpoint")
 declare function checkpoint(): void;
 
-/** For the host: the rank and the shape, all 32 bits wide. */
+/** The rank and the shape of the tensor that was read, for the host. Each number has 32 bits. */
 export const RESULT: usize = memory.data(64, 16);
 const SHAPE: usize = RESULT + 4;
-const COUNTS: usize = memory.data(64, 16); // of the elements of each open array
+const COUNTS: usize = memory.data(64, 16); // how many elements of each open array were read
 
 /**
+ * Reads one tensor.
+ *
  * @param text address of the first bracket      @param out where the numbers go, in the order of the text
- * @return the address behind the last bracket, or 0 where it gave up
+ * @return the address behind the last bracket, or 0 if the reader gave up
  */
 export function readArrays<T>(text: usize, out: usize): usize {
   let p = text;
@@ -81,7 +83,7 @@ function skipSpace(p: usize): usize {
   return p;
 }
 
-/** Reads one number and stores it; returns the address behind it, or 0 where there is none, or one that is too large. */
+/** Reads one number and stores it. Returns the address behind it, or 0 if there is no number or it is too large. */
 function readNumber<T>(start: usize, out: usize): usize {
   let p = start;
   const negative = load<u8>(p) == 0x2d;
@@ -144,10 +146,10 @@ function readNumber<T>(start: usize, out: usize): usize {
 }
 
 /**
- * The number nearest to more than 19 digits. Mostly the first 19 tell it: they, and they with 1 more, are nearest to the
- * same number. Else it is one of two, and all digits tell on which side of the middle between them they are.
+ * The number nearest to more than 19 digits. Usually the first 19 digits, as they are and plus 1, round to the same number.
+ * If they round to two numbers, all digits are compared with the middle between these.
  *
- * @param start address of the first digit     @param behind address behind the last one     @param e of the last one
+ * @param start address of the first digit     @param behind address behind the last digit     @param e exponent of the last digit
  */
 function nearestToMany<T>(start: usize, behind: usize, count: i32, e: i64): T {
   let first = start;
@@ -198,12 +200,13 @@ function exponentBias<T>(): i32 {
   return sizeof<T>() == 8 ? 1023 : 127;
 }
 
-/** Below the first power w · 10^e is nearest to 0, beyond the last it is too large, for all w of 64 bits. */
+/** For every w of 64 bits, w · 10^e rounds to 0 if e is below this power. */
 // @ts-expect-error: decorator
 @inline
 function leastPower<T>(): i64 {
   return sizeof<T>() == 8 ? -342 : -64;
 }
+/** For every w of 64 bits but 0, w · 10^e is too large if e is above this power. */
 // @ts-expect-error: decorator
 @inline
 function mostPower<T>(): i64 {
@@ -211,9 +214,9 @@ function mostPower<T>(): i64 {
 }
 
 /**
- * The number nearest to w · 10^e, ties to even. Short numbers are exact in one division or multiplication (Clinger,
- * 1990); the others come from the product of w with 128 bits of 10^e (Lemire, "Number parsing at a gigabyte per
- * second", 2021), which always are enough (Mushtak and Lemire, "Fast number parsing without fallback", 2023).
+ * The number nearest to w · 10^e, ties to even. Short numbers take one division or multiplication, which is correctly
+ * rounded (Clinger, 1990). The others come from the product of w with 128 bits of 10^e (Lemire, "Number parsing at a
+ * gigabyte per second", 2021); 128 bits are always enough (Mushtak and Lemire, "Fast number parsing without fallback", 2023).
  */
 function nearest<T>(w: u64, e: i64): T {
   if (sizeof<T>() == 8) {
@@ -232,11 +235,11 @@ function nearest<T>(w: u64, e: i64): T {
 
   const zeros = clz(w);
   const mantissa = w << zeros;
-  // Whole numbers must come out whole: a power below 1 is never exact, and a product with it never too small.
+  // A power below 1 is never exact. It is rounded up, so that the product is never too small and whole results come out whole.
   const power = e < 0 ? powerRoundedUp(<i32>e) : powerCutOff(<i32>e);
   let high = multiplyHigh(mantissa, load<u64>(power, 8));
   let low = mantissa * load<u64>(power, 8);
-  const lost: u64 = 61 - fractionBits<T>(); // bits of `high` that are not kept where its highest one is 0
+  const lost: u64 = 61 - fractionBits<T>(); // bits of `high` that are not kept if its highest bit is 0
   const areOnes = ~high << (64 - lost) == 0;
   if (areOnes && low + mantissa < mantissa) {
     // The lower half of the power can change the bits that are kept.
@@ -246,23 +249,23 @@ function nearest<T>(w: u64, e: i64): T {
   }
 
   const top = high >> 63;
-  let bits = high >> (top + lost); // one more than are kept
-  // In the middle between two numbers to the even one, if that is below.
+  let bits = high >> (top + lost); // one bit more than is kept
+  // In the middle between two numbers, the even one is nearest. If it is below, the last bit goes.
   if (low <= 1 && (bits & 3) == 1 && canBeMiddle<T>(e) && bits << (top + lost) == high) bits--;
   let exponent = <i32>((217706 * e) >> 16) + 63 + exponentBias<T>() + <i32>top - <i32>zeros;
   if (exponent < 1) {
-    // Below the normal numbers fewer bits are kept. So few digits are never in the middle there.
+    // Subnormal numbers keep fewer bits. A w of 64 bits is never in the middle between two of them.
     if (exponent < -62) return <T>0;
     bits >>= <u64>(1 - exponent);
     exponent = 1;
   }
   if (exponent >= 2 * exponentBias<T>() + 1) return <T>Infinity;
-  // The highest of the bits that are kept is not stored, but adds 1 to the exponent.
+  // The highest bit is not stored; it adds 1 to the exponent.
   const result = (<u64>(exponent - 1) << fractionBits<T>()) + ((bits + (bits & 1)) >> 1);
   return sizeof<T>() == 8 ? <T>reinterpret<f64>(result) : <T>reinterpret<f32>(<u32>result);
 }
 
-/** Can a whole number of 64 bits times 10^e be in the middle between two numbers? Beyond, 5^|e| has too many bits. */
+/** Can a whole number of 64 bits times 10^e be in the middle between two numbers? For other e, 5^|e| has too many bits. */
 // @ts-expect-error: decorator
 @inline
 function canBeMiddle<T>(e: i64): bool {

@@ -1,12 +1,12 @@
 import { multiplyHigh, powerRoundedUp } from './powers';
 
 /**
- * Doubles (T = f64) or floats (T = f32) with the shortest digits that read back to the same one, in the form that the
- * plain writer in ../json-writer.ts gives them. The digits are found by Schubfach (Raffaello Giulietti, "The Schubfach
- * way to render doubles", 2021).
+ * Writes doubles (T = f64) or floats (T = f32) with the fewest digits that read back to the same number, in the same form
+ * as the plain writer in ../writer.ts. The digits are found by Schubfach (Raffaello Giulietti, "The Schubfach way to render
+ * doubles", 2021).
  */
 
-/** The digits found, as a whole number, and the power of ten they are multiplied by. */
+/** The result of findShortest: its digits as a whole number, and the power of ten that they are multiplied by. */
 let found: u64 = 0;
 let foundExponent: i32 = 0;
 
@@ -31,12 +31,12 @@ function writeNumber<T>(value: T, to: usize): usize {
   return writeFound(at);
 }
 
-/** ".0" */
+/** The text ".0". */
 const POINT_ZERO: u16 = 0x302e;
 /** Numbers with more digits before the point are written with an exponent. */
 const MOST_WHOLE_DIGITS: i32 = 16;
 
-/** 0 … 999 */
+/** Writes a whole number from 0 to 999. */
 // @ts-expect-error: decorator
 @inline
 function writeSmall(n: u32, to: usize): usize {
@@ -54,8 +54,8 @@ function writeSmall(n: u32, to: usize): usize {
 }
 
 /**
- * The shortest digits within the interval of numbers that round to c · 2^q, the nearest of them to it. Everything is
- * computed on four times the value, scaled by a power of ten so that the interval is about one to ten units wide.
+ * Finds the fewest digits within the interval of numbers that round to c · 2^q, and of these the nearest. All numbers are
+ * four times as large as they should be, and scaled by a power of ten so that the interval is about one to ten units wide.
  */
 function findShortest<T>(size: T): void {
   const fractionBits: u64 = sizeof<T>() == 8 ? 52 : 23;
@@ -85,7 +85,7 @@ function findShortest<T>(size: T): void {
 
   const s = value >> 2;
   if (s >= 10) {
-    // One digit less, if that stays inside.
+    // One digit fewer, if that stays inside the interval.
     const tens = s / 10;
     const isBelowInside = lower <= 40 * tens;
     const isAboveInside = 40 * tens + 40 <= upper;
@@ -104,8 +104,8 @@ function findShortest<T>(size: T): void {
 }
 
 /**
- * The high bits of power · x, with the last bit set if anything was cut off ("round to odd"): of 128 bits of the power
- * and 64 of x for doubles, of 64 bits and 32 for floats.
+ * The high bits of power · x, with the last bit set if anything was cut off ("round to odd"). For doubles, the power has 128
+ * bits and x has 64; for floats, they have 64 and 32.
  */
 // @ts-expect-error: decorator
 @inline
@@ -124,7 +124,7 @@ function scaled<T>(power: usize, x: u64): u64 {
   return (sum >> 32) | <u64>(<u32>sum > 1);
 }
 
-/** 17 digits, the most that a double needs, with room to copy more than there are. */
+/** The 17 digits that a double needs at most, with room behind them, since digits are copied in whole vectors. */
 const DIGITS: usize = memory.data(64, 16);
 
 /** Writes `found` · 10^foundExponent. */
@@ -174,7 +174,7 @@ function writeFound(to: usize): usize {
   return writeSmall(<u32>abs(exponent), at + 2);
 }
 
-/** Copies 24 bytes: as many digits as there can be, and what is behind them, which is overwritten later. */
+/** Copies 24 bytes: all digits, and bytes behind them that are overwritten later. */
 // @ts-expect-error: decorator
 @inline
 function copyDigits(to: usize, from: usize): void {
@@ -182,7 +182,7 @@ function copyDigits(to: usize, from: usize): void {
   store<u64>(to + 16, load<u64>(from + 16));
 }
 
-/** Eight digits of a number, one a byte, the first one in the lowest byte: 12345678 → 0x0807060504030201. */
+/** The eight digits of a number, one in each byte, the first one in the lowest: 12345678 → 0x0807060504030201. */
 // @ts-expect-error: decorator
 @inline
 function spread(n: u32): u64 {
@@ -194,22 +194,22 @@ function spread(n: u32): u64 {
   return tens | ((pairs - 10 * tens) << 8);
 }
 
-/** From the host: rank and shape of the tensor that is written, all 32 bits wide. */
+/** The rank and the shape of the tensor to write, from the host. Each number has 32 bits. */
 export const LAYOUT: usize = memory.data(64, 16);
 const SHAPE: usize = LAYOUT + 4;
-const INDEX: usize = memory.data(64, 16); // of the number that is written next
+const INDEX: usize = memory.data(64, 16); // the index of the next number
 /** Brackets to open before the next number. */
 let unopened: i32 = 0;
 
-/** Before the first number of a tensor. */
+/** Must be called before the first number of each tensor. */
 export function beginArrays(): void {
   unopened = load<i32>(LAYOUT);
   memory.fill(INDEX, 0, 64);
 }
 
 /**
- * Writes the next numbers of a tensor, in row-major order, and the brackets around them; as many at a time as the host
- * likes. Returns the address behind the text.
+ * Writes the next `count` numbers of a tensor, in row-major order, with the brackets around them. Returns the address behind
+ * the text.
  */
 export function writeNumbers<T>(data: usize, count: i32, to: usize): usize {
   const rank = load<i32>(LAYOUT);
