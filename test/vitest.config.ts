@@ -8,8 +8,9 @@ const SERVICE = 'test/service/**/*.test.ts';
 /** Those of them that measure how fast the service answers, or that need both processors: one file after the other. */
 const ALONE = [
   'test/service/{log,main,rolling}.test.ts',
+  'test/service/compute/{faults,pool}.test.ts',
   'test/service/docker/balancer-limits.test.ts', // HAProxy resets some clients that still send
-  'test/service/http/{caches,fuzz}.test.ts',
+  'test/service/http/{admission,caches,fuzz}.test.ts',
 ];
 
 export default defineConfig({
