@@ -12,9 +12,9 @@ import { type JsonCodec, loadJsonCodec } from '../src/formats/json/codec.js';
 import { slicesOf, writeSlices } from '../src/formats/json/writer.js';
 import type { Build } from '../src/kernels/kernels.js';
 import { reference } from '../src/kernels/reference.js';
-import { isOfSum } from '../src/plan/finish.js';
+import { cutsOfSums, withFinished } from '../src/plan/finish.js';
 import { earliest, type NonFinite } from '../src/plan/non-finite.js';
-import { pieceTasks } from '../src/plan/pieces.js';
+import { byCut, pieceTasks } from '../src/plan/pieces.js';
 import type { Storage } from '../src/plan/request.js';
 import { cacheId } from '../src/stores/cache-id.js';
 import type { GroupMember, Values } from '../src/tensor/signature.js';
@@ -94,13 +94,15 @@ function finish(machinery: Machinery, { blocks, pieces, finish, time, ...report 
   );
   if (nonFinite) return refused(nonFinite);
   const [{ cuts }] = blocks;
-  const ofCuts = cuts.map((_, i) => results.map(({ contributions }) => contributions[i]));
+  const added = byCut(
+    cuts,
+    results.map(({ contributions }) => contributions),
+  );
+  let ofCuts = added;
   if (finish) {
-    const sums = cuts.flatMap((cut, i) => (isOfSum(cut) ? [i] : []));
-    const joined = sums.map((i) => ({ ...cuts[i], contributions: ofCuts[i] }));
-    const finished = finishBlocks(machinery, { ...finish, cuts: joined });
-    for (const [j, i] of sums.entries()) ofCuts[i] = [finished.contributions[j]];
+    const finished = finishBlocks(machinery, { ...finish, cuts: cutsOfSums(cuts, added) });
     if (finished.nonFinite) return refused(finished.nonFinite);
+    ofCuts = withFinished(cuts, added, finished.contributions);
   }
   const written = pieceTasks(pieces, ofCuts).map((task) => writePiece(machinery, task));
   const wrong = written.find((piece) => 'nonFinite' in piece);

@@ -39,7 +39,7 @@ export type FromWorker =
   | 'ready'
   | { readonly result: unknown }
   | { readonly failure: string }
-  | { readonly lack: string };
+  | { readonly outOfMemory: string };
 
 /** What one of several requests that came together has given: an exception is its own alone. */
 export type Reply = Outcome | SplitRequest | AwaitingAttachment | { readonly failure: string };

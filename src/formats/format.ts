@@ -50,6 +50,6 @@ export interface KnownGroups {
 }
 
 /** Bytes that some slices take, at most. */
-export function longestOf({ longest }: Format, slices: readonly Slice[]): number {
+export function longestOf({ longest }: Pick<Format, 'longest'>, slices: readonly Slice[]): number {
   return slices.reduce((bytes, slice) => bytes + longest(slice), 0);
 }

@@ -1,9 +1,9 @@
 import type { Operation } from '../operations/operation.js';
 import type { Sizes } from '../tensor/shapes.js';
 import { hasBatchAxis, type Values, withTensors } from '../tensor/signature.js';
-import { arrayOf, type Dtype, elements, rowMajor, type Tensor } from '../tensor/tensor.js';
+import { arrayOf, type Dtype, elements, rowMajor, type Shape, type Tensor } from '../tensor/tensor.js';
 import type { Computed, PlannedTensor } from './members.js';
-import { type JoinedCut, joinedOf } from './pieces.js';
+import { type Cut, type JoinedCut, joinedOf } from './pieces.js';
 
 /** What an operation does once, when the sums of its answer are complete: means, norms, clipping. */
 
@@ -24,8 +24,7 @@ export function finishSums(
   for (const cut of cuts) {
     const { planned, from } = cut;
     const { shape, key } = planned;
-    const data = new arrayOf[dtype](elements(shape));
-    const sum = sums.get(key) ?? { planned, tensor: { shape, strides: rowMajor(shape), data } };
+    const sum = sums.get(key) ?? { planned, tensor: zeros(shape, dtype) };
     sums.set(key, sum);
     sum.tensor.data.set(joinedOf(cut).tensor.data, from * elements(shape.slice(1)));
   }
@@ -43,7 +42,25 @@ export function finishSums(
   return { computed, contributions };
 }
 
-/** Is it a cut of a sum? */
-export function isOfSum({ planned: { part, member } }: Pick<JoinedCut, 'planned'>): boolean {
+function zeros(shape: Shape, dtype: Dtype): Tensor {
+  return { shape, strides: rowMajor(shape), data: new arrayOf[dtype](elements(shape)) };
+}
+
+/** The cuts of sums, with what the blocks have added to each. */
+export function cutsOfSums(cuts: readonly Cut[], ofCuts: readonly (readonly Tensor[])[]): JoinedCut[] {
+  return cuts.flatMap((cut, i) => (isOfSum(cut) ? [{ ...cut, contributions: ofCuts[i] }] : []));
+}
+
+/** What the blocks have added to each cut, with finished sums in the place of theirs. */
+export function withFinished(
+  cuts: readonly Cut[],
+  ofCuts: readonly (readonly Tensor[])[],
+  finished: readonly Tensor[],
+): (readonly Tensor[])[] {
+  let next = 0;
+  return cuts.map((cut, i) => (isOfSum(cut) ? [finished[next++]] : ofCuts[i]));
+}
+
+function isOfSum({ planned: { part, member } }: Cut): boolean {
   return part === 'answer' && !hasBatchAxis(member);
 }

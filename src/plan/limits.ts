@@ -1,3 +1,4 @@
+import type { Deposit } from '../operations/operation.js';
 import { Refusal } from '../tensor/refusal.js';
 import type { Plan } from './plan.js';
 import type { Request } from './request.js';
@@ -20,9 +21,12 @@ export function refuseTooMuchWork(flops: number, limit: number): void {
 }
 
 /** @throws Refusal work-too-large where what a request wants to be stored is too large for that */
-export function refuseTooLargeToStore({ outputBytes: { store } }: Plan, { operation, storage }: Request): void {
-  if (storage === undefined || operation.deposit === undefined || store <= storage.limit) return;
-  const { group } = operation.deposit;
+export function refuseTooLargeToStore(
+  { outputBytes: { store } }: Plan,
+  { storage }: Request,
+  { group }: Deposit,
+): void {
+  if (storage === undefined || store <= storage.limit) return;
   const detail = `the ${group} of this request are ${store} bytes, but ${storage.limit} may be stored`;
   throw new Refusal('work-too-large', [{ pointer: `/${group}`, detail }]);
 }

@@ -128,6 +128,11 @@ export function contributionsOf(computed: readonly Computed[], cuts: readonly Cu
   });
 }
 
+/** What all blocks have added to each cut, of what each block has added to all of them. */
+export function byCut(cuts: readonly Cut[], ofBlocks: readonly (readonly Tensor[])[]): (readonly Tensor[])[] {
+  return cuts.map((_, i) => ofBlocks.map((contributions) => contributions[i]));
+}
+
 /** A piece that is ready to be written as soon as what the blocks have added to its cuts is joined. */
 export interface PieceTask extends Omit<Piece, 'items'> {
   readonly items: readonly (Slice | JoinedCut)[];

@@ -87,7 +87,8 @@ function partsOf(id: string, body: object, by = machinery): SplitRequest {
 
 describe('blocks', () => {
   const boundsOf = (dims: Sizes) => {
-    return blockBounds({ operation: operationCalled('lstmForward'), sizes: dims }, CUTTING);
+    const operation = operationCalled('lstmForward');
+    return blockBounds({ operation, sizes: dims }, { flops: operation.flops(dims) }, CUTTING);
   };
   const wide = { n_x: 64, n_a: 512, T_x: 64 };
 

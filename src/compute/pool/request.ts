@@ -1,13 +1,11 @@
-import { isOfSum } from '../../plan/finish.js';
+import { cutsOfSums, withFinished } from '../../plan/finish.js';
 import { earliest, type NonFinite } from '../../plan/non-finite.js';
-import { pieceTasks } from '../../plan/pieces.js';
+import { byCut, pieceTasks } from '../../plan/pieces.js';
 import type { Storage } from '../../plan/request.js';
-import type { Tensor } from '../../tensor/tensor.js';
 import { type Ledger, Stopped, shortage } from '../ledger.js';
 import {
   type AwaitingAttachment,
   type BlockResult,
-  type FinishTask,
   MOST_READ,
   now,
   type Outcome,
@@ -128,11 +126,17 @@ export class PoolRequest {
       discard(results);
       return refused(report, nonFinite);
     }
-    const [first] = blocks;
-    const ofCuts = first.cuts.map((_, i) => results.map(({ contributions }) => contributions[i]));
+    const [{ cuts }] = blocks;
+    const added = byCut(
+      cuts,
+      results.map(({ contributions }) => contributions),
+    );
+    let ofCuts = added;
     if (finish) {
-      const wrong = await this.#finishSums(finish, first.cuts, ofCuts);
-      if (wrong) return refused(report, wrong);
+      const task = { ...finish, cuts: cutsOfSums(cuts, added) };
+      const [finished] = (await this.#all('finish', [task], MS_FOR_A_PIECE)) as BlockResult[];
+      if (finished.nonFinite) return refused(report, finished.nonFinite);
+      ofCuts = withFinished(cuts, added, finished.contributions);
     }
     const computed = now();
     timings.compute = computed - start;
@@ -140,19 +144,6 @@ export class PoolRequest {
     const written = (await this.#all('piece', pieceTasks(pieces, ofCuts), MS_FOR_A_PIECE)) as PieceResult[];
     timings.encode = now() - computed;
     return outcomeOf(report, written);
-  }
-
-  /** Puts what an operation makes of its sums in their place. */
-  async #finishSums(
-    finish: Omit<FinishTask, 'cuts'>,
-    cuts: SplitRequest['blocks'][number]['cuts'],
-    ofCuts: (readonly Tensor[])[],
-  ): Promise<NonFinite | undefined> {
-    const sums = cuts.flatMap((cut, i) => (isOfSum({ planned: cut.planned }) ? [i] : []));
-    const joined = sums.map((i) => ({ ...cuts[i], contributions: ofCuts[i] }));
-    const [result] = (await this.#all('finish', [{ ...finish, cuts: joined }], MS_FOR_A_PIECE)) as BlockResult[];
-    for (const [j, i] of sums.entries()) ofCuts[i] = [result.contributions[j]];
-    return result.nonFinite;
   }
 
   /** Resolves, or throws what went wrong first, when no worker has any of these. */

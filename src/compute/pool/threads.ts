@@ -66,7 +66,7 @@ export class Thread {
     const underway = this.#underway;
     this.#underway = undefined;
     this.hasWorked = true;
-    if ('lack' in message) underway?.reject(new OutOfMemory(message.lack));
+    if ('outOfMemory' in message) underway?.reject(new OutOfMemory(message.outOfMemory));
     else if ('failure' in message) underway?.reject(new Error(message.failure));
     else underway?.resolve(message.result);
   }

@@ -58,7 +58,7 @@ function work({ name, task }: ToWorker): FromWorker {
         return { result: within(task, writePiece) };
     }
   } catch (error) {
-    return isAllocationFailure(error) ? { lack: NO_MEMORY } : { failure: textOf(error) };
+    return isAllocationFailure(error) ? { outOfMemory: NO_MEMORY } : { failure: textOf(error) };
   }
 }
 
