@@ -1,4 +1,5 @@
 import { configDefaults, defineConfig } from 'vitest/config';
+import { Retries } from './retries.js';
 
 const NODE = Number.parseInt(process.versions.node, 10);
 
@@ -16,6 +17,7 @@ const ALONE = [
 export default defineConfig({
   test: {
     globalSetup: 'test/build.ts',
+    reporters: ['default', new Retries()],
     // Node 20 has fused multiply-add behind a flag, Node 26 the fusion of vectors: so these builds are tested there, too.
     execArgv: NODE < 22 ? ['--experimental-wasm-relaxed-simd'] : NODE >= 26 ? ['--experimental-wasm-revectorize'] : [],
     testTimeout: 60_000,
