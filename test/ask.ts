@@ -12,9 +12,9 @@ import { type JsonCodec, loadJsonCodec } from '../src/formats/json/codec.js';
 import { slicesOf, writeSlices } from '../src/formats/json/writer.js';
 import type { Build } from '../src/kernels/kernels.js';
 import { reference } from '../src/kernels/reference.js';
-import { isOfSum } from '../src/plan/finish.js';
+import { slicesOfSums, withFinished } from '../src/plan/finish.js';
 import { earliest, type NonFinite } from '../src/plan/non-finite.js';
-import { pieceTasks } from '../src/plan/pieces.js';
+import { bySlice, pieceTasks } from '../src/plan/pieces.js';
 import type { Storage } from '../src/plan/request.js';
 import { cacheId } from '../src/stores/cache-id.js';
 import type { GroupMember, Values } from '../src/tensor/signature.js';
@@ -94,13 +94,15 @@ function finish(machinery: Machinery, { blocks, pieces, finish, time, ...report 
   );
   if (nonFinite) return refused(nonFinite);
   const [{ slices }] = blocks;
-  const ofSlices = slices.map((_, i) => results.map(({ contributions }) => contributions[i]));
+  const added = bySlice(
+    slices,
+    results.map(({ contributions }) => contributions),
+  );
+  let ofSlices = added;
   if (finish) {
-    const sums = slices.flatMap((slice, i) => (isOfSum(slice) ? [i] : []));
-    const joined = sums.map((i) => ({ ...slices[i], contributions: ofSlices[i] }));
-    const finished = finishBlocks(machinery, { ...finish, slices: joined });
-    for (const [j, i] of sums.entries()) ofSlices[i] = [finished.contributions[j]];
+    const finished = finishBlocks(machinery, { ...finish, slices: slicesOfSums(slices, added) });
     if (finished.nonFinite) return refused(finished.nonFinite);
+    ofSlices = withFinished(slices, added, finished.contributions);
   }
   const written = pieceTasks(pieces, ofSlices).map((task) => writePiece(machinery, task));
   const wrong = written.find((piece) => 'nonFinite' in piece);

@@ -11,6 +11,7 @@ import { builds } from './kernels/builds.js';
 
 const read = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
 const readme = read('README.md');
+const operators = read('docker/README.md');
 
 let service: Started;
 beforeAll(async () => {
@@ -38,17 +39,19 @@ describe('the README', () => {
     }
   });
 
-  it('has the configuration as the schema has it', () => {
+  it('and docker/README.md have the settings as the schema has them', () => {
     const ofTheMachine: Record<string, string> = {
-      WORKERS: 'one for each CPU the process may use, by affinity and by the quota of its container',
-      MEMORY_LIMIT: 'half of the memory the process may use, by the machine and the limit of its container',
+      WORKERS: 'one for each CPU that the process may use',
+      MEMORY_LIMIT: 'half of the memory that the process may use',
     };
     const rows = Object.entries(configSchema.properties).map(([name, property]) => {
       const { description, default: value } = property as { description?: string; default?: unknown };
       const shown = ofTheMachine[name] ?? (value === '' ? 'none' : `\`${value}\``);
       return `| \`${name}\` | ${shown} | ${description} |`;
     });
-    expect(readme).toContain(`${['| --- | --- | --- |', ...rows].join('\n')}\n\n`);
+    expect(operators).toContain(`${['| --- | --- | --- |', ...rows].join('\n')}\n\n`);
+    const [, shown] = /## Settings\n([\s\S]+?)\n## /.exec(readme) ?? [];
+    for (const [, name] of shown.matchAll(/`([A-Z_]+)`/g)) expect(configSchema.properties).toHaveProperty(name);
   });
 
   it('lists every operation and every error', () => {
@@ -60,17 +63,19 @@ describe('the README', () => {
     for (const [status, codes] of statuses) expect(readme).toContain(`| ${status} | ${codes.join(', ')} |`);
   });
 
-  it('and CONTRIBUTING link to files that exist', () => {
-    for (const text of [readme, read('CONTRIBUTING.md')]) {
-      for (const [, target] of text.matchAll(/\]\((?!http)([^)]+)\)/g)) {
-        expect(existsSync(new URL(`../${target}`, import.meta.url)), target).toBe(true);
+  it.each(['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docker/README.md', 'openapi/README.md'])(
+    'and others link to files that exist: %s',
+    (file) => {
+      const folder = new URL(`../${file}`, import.meta.url);
+      for (const [, target] of read(file).matchAll(/\]\((?!http)([^)]+)\)/g)) {
+        expect(existsSync(new URL(target, folder)), target).toBe(true);
       }
-    }
-  });
+    },
+  );
 
   it('names npm scripts that exist, and CONTRIBUTING a reason for every dependency', () => {
     const { scripts, dependencies } = JSON.parse(read('package.json'));
-    for (const [, name] of (readme + read('CONTRIBUTING.md')).matchAll(/npm run (\w+)/g))
+    for (const [, name] of (readme + operators + read('CONTRIBUTING.md')).matchAll(/npm run ([\w:]+)/g))
       expect(scripts).toHaveProperty(name);
     const contributing = read('CONTRIBUTING.md');
     for (const name of Object.keys(dependencies)) expect(contributing).toContain(name);

@@ -1,4 +1,5 @@
 import { configDefaults, defineConfig } from 'vitest/config';
+import { Retries } from './retries.js';
 
 const NODE = Number.parseInt(process.versions.node, 10);
 
@@ -8,13 +9,15 @@ const SERVICE = 'test/service/**/*.test.ts';
 /** Those of them that measure how fast the service answers, or that need both processors: one file after the other. */
 const ALONE = [
   'test/service/{log,main,rolling}.test.ts',
+  'test/service/compute/{faults,pool}.test.ts',
   'test/service/docker/balancer-limits.test.ts', // HAProxy resets some clients that still send
-  'test/service/http/{caches,fuzz}.test.ts',
+  'test/service/http/{admission,caches,fuzz}.test.ts',
 ];
 
 export default defineConfig({
   test: {
     globalSetup: 'test/build.ts',
+    reporters: ['default', new Retries()],
     // Node 20 has fused multiply-add behind a flag, Node 26 the fusion of vectors: so these builds are tested there, too.
     execArgv: NODE < 22 ? ['--experimental-wasm-relaxed-simd'] : NODE >= 26 ? ['--experimental-wasm-revectorize'] : [],
     testTimeout: 60_000,

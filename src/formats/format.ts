@@ -51,6 +51,6 @@ export interface KnownGroups {
 }
 
 /** The most bytes that some slices take together. */
-export function longestOf({ longest }: Format, slices: readonly Slice[]): number {
+export function longestOf({ longest }: Pick<Format, 'longest'>, slices: readonly Slice[]): number {
   return slices.reduce((bytes, slice) => bytes + longest(slice), 0);
 }

@@ -1,7 +1,7 @@
 import { tensorsIn } from '../tensor/shapes.js';
 import { type AnyTensor, flatten, type GroupMember, type Values, withTensors } from '../tensor/signature.js';
 import { type Dtype, elements, rowMajor, rowMajorRange, type Shape } from '../tensor/tensor.js';
-import type { Format, TensorSlice } from './format.js';
+import { type Format, longestOf, type TensorSlice } from './format.js';
 
 /**
  * Tensors in the format of https://github.com/huggingface/safetensors: the length of a header in 8 bytes, the header as
@@ -55,7 +55,7 @@ export const safetensors: Format = {
   longest: (slice) => (typeof slice === 'string' ? slice.length : bytesOf(slice.tensor)),
 
   write(slices) {
-    const bytes = new Uint8Array(slices.reduce((sum, slice) => sum + safetensors.longest(slice), 0));
+    const bytes = new Uint8Array(longestOf(safetensors, slices));
     let at = 0;
     for (const slice of slices) {
       if (typeof slice === 'string') for (let i = 0; i < slice.length; i++) bytes[at++] = slice.charCodeAt(i);

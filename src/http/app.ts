@@ -78,21 +78,29 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, pool, caches, log } = options;
   const isReady = () => !app.isDraining() && pool.isReady();
   const metrics = createMetrics({ pool, queueLimit: config.QUEUE_LIMIT, isReady, caches, log });
-  const turns = new Turns();
-  const app = createApp(options, metrics, turns);
-  await registerHooks(app, options, metrics, turns);
-  await registerRoutes(app, options, metrics);
+  const shared = { ...options, metrics, turns: new Turns(), proxies: trustedProxies(config.TRUST_PROXY) };
+  const app = createApp(shared);
+  await registerHooks(app, shared);
+  await registerRoutes(app, shared);
   return app;
 }
 
-function createApp({ config, logger }: AppOptions, { refused }: Metrics, turns: Turns): FastifyInstance {
+/** What all parts of the app are made with. */
+interface Shared extends AppOptions {
+  readonly metrics: Metrics;
+  readonly turns: Turns;
+  readonly proxies: string[] | false;
+}
+
+function createApp({ config, logger, metrics, turns, proxies }: Shared): FastifyInstance {
+  const { refused } = metrics;
   return fastify({
     loggerInstance: logger.child({}, { redact: { paths: NEVER_LOGGED, remove: true } }),
     logController: new LogController({ disableRequestLogging: true }),
     requestIdHeader: false,
     genReqId: ({ headers }) => requestId(headers),
     return503OnClosing: false, // while it drains, the lifecycle plugin answers
-    trustProxy: trustedProxies(config.TRUST_PROXY),
+    trustProxy: proxies,
     serverFactory: (handle) => {
       const server = createServer(serverOptions(config));
       answerOneByOne(server, handle as RequestListener, turns);
@@ -111,9 +119,9 @@ function createApp({ config, logger }: AppOptions, { refused }: Metrics, turns: 
  * and nothing is done for a caller before it is known who that is and what it may do. All hooks have a callback: each promise
  * of a hook would cost every request a turn of the event loop.
  */
-async function registerHooks(app: FastifyInstance, options: AppOptions, metrics: Metrics, turns: Turns): Promise<void> {
-  const { config, pool, logger, redis, traced } = options;
-  const isProxy = membershipOf(trustedProxies(config.TRUST_PROXY) || []);
+async function registerHooks(app: FastifyInstance, shared: Shared): Promise<void> {
+  const { config, pool, logger, redis, traced, metrics, turns, proxies } = shared;
+  const isProxy = membershipOf(proxies || []);
   const { refused: onRefusal } = metrics;
 
   // 1. Fields without a value go, before anything reads one.
@@ -147,11 +155,7 @@ async function registerHooks(app: FastifyInstance, options: AppOptions, metrics:
   await app.register(packPlugin);
 }
 
-async function registerRoutes(
-  app: FastifyInstance,
-  { config, pool, caches }: AppOptions,
-  metrics: Metrics,
-): Promise<void> {
+async function registerRoutes(app: FastifyInstance, { config, pool, caches, metrics }: Shared): Promise<void> {
   await app.register(openapiPlugin);
   await app.register(docsRoutes);
   await app.register(aboutRoutes, { pool });

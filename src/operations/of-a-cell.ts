@@ -19,6 +19,7 @@ import {
   type Values,
 } from '../tensor/signature.js';
 import { elements, type Tensor } from '../tensor/tensor.js';
+import { listed } from '../tensor/words.js';
 import { type Operation, operation, type Tag } from './operation.js';
 import { bptt_steps, cache_id, caches, depositedCaches, dtype, keptCaches, storedCaches, whenKept } from './options.js';
 import { tensor } from './symbols.js';
@@ -96,7 +97,7 @@ function stepBackwardOf<C extends CellTypes>(entry: Entry<C>): Operation {
     path: `/v1/${id}/cell/backward`,
     tag,
     summary: `Gradients of one time step of the ${tag.name}`,
-    description: `The gradients of everything that went into the step, from the ${gradients} of ${list(cell.states.map(next))}.`,
+    description: `The gradients of everything that went into the step, from the ${gradients} of ${listed(cell.states.map(next))}.`,
     request: group(`${name}CellBackwardRequest`, `the ${gradients} of one time step, and what its forward step kept`, {
       cache: stepCache(entry),
       ...lossGradients(cell.states.map(next)),
@@ -138,8 +139,8 @@ function stepBackwardOf<C extends CellTypes>(entry: Entry<C>): Operation {
 function sequenceForwardOf<C extends CellTypes>(entry: Entry<C>): Operation {
   const { cell, name, id, tag, states, kept, parameters, prediction } = entry;
   const { y, W, b } = prediction;
-  const given = list(cell.states.map(initial));
-  const returned = list([...cell.states.map((state: C['State']) => `${states[state]}s`), 'predictions']);
+  const given = listed(cell.states.map(initial));
+  const returned = listed([...cell.states.map((state: C['State']) => `${states[state]}s`), 'predictions']);
   const [hidden, ...others] = Object.entries(tensorsFor(states, itself, 'n_a m T_x', (state) => `${state}s`));
   return operation<Members, Members, Members, Members>({
     id: `${id}Forward`,
@@ -421,14 +422,8 @@ function predictIf(
   if (y && weights && bias) predict(kernels, y as Tensor, weights, bias, a as Tensor);
 }
 
-/** "a", "a and b", "a, b and c". */
-function list(words: readonly string[]): string {
-  const last = words[words.length - 1];
-  return words.length === 1 ? last : `${words.slice(0, -1).join(', ')} and ${last}`;
-}
-
 function recomputedFrom(needed: readonly string[], optionals: readonly string[]): string {
   const [names, others] = [needed, optionals].map((all) => all.map((name) => `\`${name}\``));
-  if (others.length === 0) return list(names);
-  return `${names.join(', ')} and, if the forward pass had ${others.length > 1 ? 'them' : 'it'}, ${list(others)}`;
+  if (others.length === 0) return listed(names);
+  return `${names.join(', ')} and, if the forward pass had ${others.length > 1 ? 'them' : 'it'}, ${listed(others)}`;
 }

@@ -31,6 +31,8 @@ export interface Operation {
   readonly scratch: GroupMember;
   /** The tensors of all these. */
   readonly tensors: Readonly<Record<Part, readonly FlatTensor[]>>;
+  /** The symbol that counts the examples of its tensors, if they have any. */
+  readonly batch: string | undefined;
   /** Symbols beside those of the request that shapes of the scratch are written with. */
   symbols(sizes: Sizes): Sizes;
   /** Does a request have this member of the answer, the forward pass or the scratch? */
@@ -133,18 +135,30 @@ export function operation<
       throw new Error(`${id}: ${pointer} has no axis of examples, and is not declared as a sum over them`);
     }
   }
+  const { attachment, deposit } = entry;
+  if (attachment) groupOf(request, attachment.as);
+  if (deposit) groupOf(answer, deposit.group);
+  const ofBatch = tensors.request.flatMap(({ member }) => member.axes).find(({ role }) => role === 'batch');
   return {
     ...entry,
     forward,
     scratch,
     tensors,
+    batch: ofBatch?.text,
     symbols: entry.symbols ?? (() => ({})),
     exists: (part, name, request) => conditions[`${part} ${name}`]?.(request) ?? true,
-    attachment: entry.attachment,
-    deposit: entry.deposit,
+    attachment,
+    deposit,
     run: entry.run as unknown as Operation['run'],
     finish: entry.finish as unknown as Operation['finish'],
   };
+}
+
+/** @throws Error where there is no group of this name: a mistake in the table */
+export function groupOf({ name, members }: GroupMember, member: string): GroupMember {
+  const group = members[member];
+  if (group?.kind !== 'group') throw new Error(`${member} is no group of ${name}`);
+  return group;
 }
 
 type Condition = (request: Values) => boolean;

@@ -1,7 +1,7 @@
-import type { Operation } from '../operations/operation.js';
 import { tensorsIn } from '../tensor/shapes.js';
-import { type AnyTensor, batchAxis, hasBatchAxis, withTensors } from '../tensor/signature.js';
+import { type AnyTensor, batchAxis, withTensors } from '../tensor/signature.js';
 import { sliceExamples } from '../tensor/tensor.js';
+import type { Plan } from './plan.js';
 import type { Request } from './request.js';
 
 /**
@@ -26,25 +26,17 @@ export const CUTTING: Cutting = { work: 1e8, bytes: 4 * 2 ** 20, examples: 16 };
 const MOST_BLOCKS = 8;
 
 /** The first example of each block, and the end of the last block: n + 1 numbers for n blocks. */
-export function blockBounds({ operation, sizes }: Pick<Request, 'operation' | 'sizes'>, cutting: Cutting): number[] {
-  const m = batchOf(operation, sizes);
-  const isWorthIt = operation.flops(sizes) >= cutting.work;
-  const count = isWorthIt ? Math.min(Math.max(1, Math.floor(m / cutting.examples)), MOST_BLOCKS) : 1;
+export function blockBounds(
+  { operation: { batch = '' }, sizes }: Pick<Request, 'operation' | 'sizes'>,
+  { flops }: Pick<Plan, 'flops'>,
+  cutting: Cutting,
+): number[] {
+  const m = sizes[batch] ?? 1;
+  const count = flops >= cutting.work ? Math.min(Math.max(1, Math.floor(m / cutting.examples)), MOST_BLOCKS) : 1;
   return Array.from({ length: count + 1 }, (_, i) => Math.floor((i * m) / count));
 }
 
-/** How many examples a request has. */
-function batchOf(operation: Operation, sizes: Request['sizes']): number {
-  return sizes[batchSymbol(operation)] ?? 1;
-}
-
-/** The symbol of the batch axis. All tensors of an operation that have such an axis use the same symbol. */
-function batchSymbol({ tensors }: Operation): string {
-  const found = tensors.request.find(({ member }) => hasBatchAxis(member));
-  return found?.member.axes[batchAxis(found.member)].text ?? '';
-}
-
-/** A request for the examples from … to − 1 only. All its tensors are copies. */
+/** A request for examples from … to − 1 only. All its tensors are copies. */
 export function blockOf(request: Request, from: number, to: number): Request {
   const { operation, values, sizes } = request;
   const sliced: [readonly string[], AnyTensor][] = [];
@@ -56,6 +48,6 @@ export function blockOf(request: Request, from: number, to: number): Request {
   return {
     ...request,
     values: withTensors(values, sliced),
-    sizes: { ...sizes, [batchSymbol(operation)]: to - from },
+    sizes: { ...sizes, ...(operation.batch !== undefined && { [operation.batch]: to - from }) },
   };
 }

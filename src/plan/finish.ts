@@ -1,9 +1,9 @@
 import type { Operation } from '../operations/operation.js';
 import type { Sizes } from '../tensor/shapes.js';
 import { hasBatchAxis, type Values, withTensors } from '../tensor/signature.js';
-import { arrayOf, type Dtype, elements, rowMajor, type Tensor } from '../tensor/tensor.js';
+import { arrayOf, type Dtype, elements, rowMajor, type Shape, type Tensor } from '../tensor/tensor.js';
 import type { Computed, PlannedTensor } from './members.js';
-import { joinedOf, type SliceToJoin } from './pieces.js';
+import { joinedOf, type PlannedSlice, type SliceToJoin } from './pieces.js';
 
 /** The step an operation takes once, when the sums of its answer are complete: means, norms, clipping. */
 
@@ -24,8 +24,7 @@ export function finishSums(
   for (const slice of slices) {
     const { planned, from } = slice;
     const { shape, key } = planned;
-    const data = new arrayOf[dtype](elements(shape));
-    const sum = sums.get(key) ?? { planned, tensor: { shape, strides: rowMajor(shape), data } };
+    const sum = sums.get(key) ?? { planned, tensor: zeros(shape, dtype) };
     sums.set(key, sum);
     sum.tensor.data.set(joinedOf(slice).tensor.data, from * elements(shape.slice(1)));
   }
@@ -43,7 +42,26 @@ export function finishSums(
   return { computed, contributions };
 }
 
+function zeros(shape: Shape, dtype: Dtype): Tensor {
+  return { shape, strides: rowMajor(shape), data: new arrayOf[dtype](elements(shape)) };
+}
+
+/** The slices of sums, each with the contributions of all blocks. */
+export function slicesOfSums(slices: readonly PlannedSlice[], ofSlices: readonly (readonly Tensor[])[]): SliceToJoin[] {
+  return slices.flatMap((slice, i) => (isOfSum(slice) ? [{ ...slice, contributions: ofSlices[i] }] : []));
+}
+
+/** The contributions to each slice, with the finished sum in place of those that were to be added up. */
+export function withFinished(
+  slices: readonly PlannedSlice[],
+  ofSlices: readonly (readonly Tensor[])[],
+  finished: readonly Tensor[],
+): (readonly Tensor[])[] {
+  let next = 0;
+  return slices.map((slice, i) => (isOfSum(slice) ? [finished[next++]] : ofSlices[i]));
+}
+
 /** Is this slice part of a sum over the batch? */
-export function isOfSum({ planned: { part, member } }: Pick<SliceToJoin, 'planned'>): boolean {
+function isOfSum({ planned: { part, member } }: PlannedSlice): boolean {
   return part === 'answer' && !hasBatchAxis(member);
 }

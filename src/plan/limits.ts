@@ -1,3 +1,4 @@
+import type { Deposit } from '../operations/operation.js';
 import { Refusal } from '../tensor/refusal.js';
 import type { Plan } from './plan.js';
 import type { Request } from './request.js';
@@ -22,9 +23,12 @@ export function refuseTooMuchWork(flops: number, limit: number): void {
 }
 
 /** @throws Refusal work-too-large if a request asks for more bytes to be stored than the store takes */
-export function refuseTooLargeToStore({ outputBytes: { store } }: Plan, { operation, storage }: Request): void {
-  if (storage === undefined || operation.deposit === undefined || store <= storage.limit) return;
-  const { group } = operation.deposit;
+export function refuseTooLargeToStore(
+  { outputBytes: { store } }: Plan,
+  { storage }: Request,
+  { group }: Deposit,
+): void {
+  if (storage === undefined || store <= storage.limit) return;
   const detail = `the ${group} of this request take ${store} bytes, but at most ${storage.limit} can be stored`;
   throw new Refusal('work-too-large', [{ pointer: `/${group}`, detail }]);
 }

@@ -135,6 +135,14 @@ export function contributionsOf(
   });
 }
 
+/** The contributions of all blocks to each slice, from the contributions of each block to all slices. */
+export function bySlice(
+  slices: readonly PlannedSlice[],
+  ofBlocks: readonly (readonly Tensor[])[],
+): (readonly Tensor[])[] {
+  return slices.map((_, i) => ofBlocks.map((contributions) => contributions[i]));
+}
+
 /** A piece that a worker can write: each planned slice carries the contributions of all blocks, which are still to be joined. */
 export interface PieceTask extends Omit<Piece, 'items'> {
   readonly items: readonly (Slice | SliceToJoin)[];

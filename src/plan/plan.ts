@@ -1,14 +1,16 @@
 import { type FormatName, type Formats, longestOf, type Slice } from '../formats/format.js';
 import type { Build } from '../kernels/kernels.js';
-import type { Operation } from '../operations/operation.js';
+import { groupOf, type Operation } from '../operations/operation.js';
 import { bindSymbols, isArranged, tensorsIn } from '../tensor/shapes.js';
 import { type AnyTensor, hasBatchAxis, type Values } from '../tensor/signature.js';
 import { arrayOf, type Dtype, elements } from '../tensor/tensor.js';
 import { type Members, membersOf, valuesOf } from './members.js';
-import { depositOf, isDepositing, type Request, type Storage } from './request.js';
+import { depositOf, type Request, type Storage } from './request.js';
 
 /** The memory plan of a request. It follows from the sizes, before anything is computed. */
 export interface Plan extends Members {
+  /** Multiplications and additions of its matrix products. */
+  readonly flops: number;
   /** Numbers that the kernels reserve room for. */
   readonly numbers: number;
   /** The most bytes that each output can have. */
@@ -31,7 +33,7 @@ export interface Output {
 
 /** Plans the memory of a request. */
 export function planOf(build: Build, request: Request, formats: Formats): Plan {
-  const { operation, values, dtype } = request;
+  const { operation, values, sizes, dtype } = request;
   const kernels = build[dtype];
   const members = membersOf(request);
   let numbers = 0; // in the memory of the kernels
@@ -62,7 +64,7 @@ export function planOf(build: Build, request: Request, formats: Formats): Plan {
   }
   const { BYTES_PER_ELEMENT: size } = arrayOf[dtype];
   const bytes = (numbers + read) * size + outputBytes.caller + outputBytes.store;
-  return { ...members, numbers, outputBytes, bytes, bytesOfBlock: again * size };
+  return { ...members, flops: operation.flops(sizes), numbers, outputBytes, bytes, bytesOfBlock: again * size };
 }
 
 /** The planned tensors by key, still without numbers: enough to plan what is written. */
@@ -91,12 +93,12 @@ export function outputsOf(
   const toCaller = (written: Values): Output => {
     return { destination: 'caller', format, slices: formats[format].slicesOf(operation.answer, written) };
   };
-  if (!isDepositing(request) || !operation.deposit) return [toCaller(answer)];
-  const { name, group } = depositOf(operation);
-  const { id, expiresAt } = operation.deposit;
-  const slices = formats.safetensors.slicesOf(group, answer[name] as Values);
+  const deposit = depositOf(request);
+  if (!deposit) return [toCaller(answer)];
+  const { group, id, expiresAt } = deposit;
+  const slices = formats.safetensors.slicesOf(groupOf(operation.answer, group), answer[group] as Values);
   return [
-    toCaller({ ...answer, [name]: undefined, [id]: storage?.id, [expiresAt]: storage?.expiresAt }),
+    toCaller({ ...answer, [group]: undefined, [id]: storage?.id, [expiresAt]: storage?.expiresAt }),
     { destination: 'store', format: 'safetensors', slices },
   ];
 }

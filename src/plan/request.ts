@@ -1,7 +1,7 @@
 import type { BodyFormatName } from '../formats/format.js';
-import type { Operation } from '../operations/operation.js';
+import type { Deposit, Operation } from '../operations/operation.js';
 import type { Sizes } from '../tensor/shapes.js';
-import type { GroupMember, Values } from '../tensor/signature.js';
+import type { Values } from '../tensor/signature.js';
 import type { Dtype } from '../tensor/tensor.js';
 
 /** A request that has been read, with the values of its symbols. */
@@ -28,18 +28,10 @@ export interface Storage {
   readonly trouble?: string | undefined;
 }
 
-/** Does a request ask for a part of its answer to be stored? */
-export function isDepositing({ operation: { deposit }, values }: Pick<Request, 'operation' | 'values'>): boolean {
-  return deposit?.isAsked(values) ?? false;
-}
-
-/**
- * The group of an answer that can be stored, and its name.
- *
- * @throws Error if the operation has none
- */
-export function depositOf({ answer, deposit }: Operation): { readonly name: string; readonly group: GroupMember } {
-  const member = deposit && answer.members[deposit.group];
-  if (member?.kind !== 'group') throw new Error('there is no group to store');
-  return { name: deposit?.group ?? '', group: member };
+/** The group of the answer that a request asks to be stored; undefined: none. */
+export function depositOf({
+  operation: { deposit },
+  values,
+}: Pick<Request, 'operation' | 'values'>): Deposit | undefined {
+  return deposit?.isAsked(values) ? deposit : undefined;
 }

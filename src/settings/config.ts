@@ -7,7 +7,7 @@ import { usableMemory } from './memory.js';
 /** Multiplications and additions of one worker, about: a request that takes longer than DEADLINE is refused at once. */
 const FLOPS_PER_MS = 1e7;
 
-/** Every environment variable the service reads. The table in the README is checked against it. */
+/** Every environment variable the service reads. The table in docker/README.md is checked against it. */
 export const configSchema = Type.Object({
   HOST: Type.String({
     default: '127.0.0.1',
@@ -18,40 +18,38 @@ export const configSchema = Type.Object({
     default: 3000,
     minimum: 0,
     maximum: 65535,
-    description: 'Port to listen on; 0 takes a free one, which the log names.',
+    description: 'Port to listen on. 0 takes a free one, which the log names.',
   }),
   WORKERS: Type.Integer({
     default: Math.min(256, usableCpus()),
     minimum: 1,
     maximum: 256,
-    description: 'Worker threads that compute.',
+    description: 'Threads that compute.',
   }),
   BODY_LIMIT: Type.Integer({
     default: 256 * 1024 * 1024,
     minimum: 1,
     maximum: 1024 * 1024 * 1024,
-    description: 'Bytes that the body of one request may have.',
+    description: 'Largest body of a request, in bytes.',
   }),
   WORK_LIMIT: Type.Integer({
     default: 2 * 1024 * 1024 * 1024,
     minimum: 1,
     maximum: 4_000_000_000,
-    description:
-      'Bytes that the tensors of one request, what is computed from them and the text of its answer may take.',
+    description: 'Bytes that one request may take: its tensors, what is computed from them, and its answer.',
   }),
   WEIGHTS_LIMIT: Type.Integer({
     default: 64 * 1024 * 1024,
     minimum: 0,
     maximum: 1024 * 1024 * 1024,
-    description:
-      'Bytes of weights that each worker keeps, already read, for the requests that bring the same ones again; 0 keeps none.',
+    description: 'Bytes of weights that each worker keeps for requests that send the same weights again. 0 keeps none.',
   }),
   FLOPS_LIMIT: Type.Integer({
     default: FLOPS_PER_MS * 60_000,
     minimum: 1,
     maximum: Number.MAX_SAFE_INTEGER,
     description:
-      'Multiplications and additions that one request may ask for. If it is not set, it is 10000000 for each millisecond of `DEADLINE`, about what one worker can do in that time.',
+      'Multiplications and additions that one request may ask for. The default is 10000000 for each millisecond of `DEADLINE`, which is about what one worker can do in that time.',
   }),
   MEMORY_LIMIT: Type.Integer({
     default: Math.min(2 ** 40, Math.floor(usableMemory() / 2)),
@@ -63,146 +61,148 @@ export const configSchema = Type.Object({
     default: 256,
     minimum: 0,
     maximum: 1_000_000,
-    description: 'Requests that may wait for a worker; more are refused.',
+    description: 'Requests that may wait for a worker. More are refused.',
   }),
   CONNECTION_LIMIT: Type.Integer({
     default: 4096,
     minimum: 1,
     maximum: 1_000_000,
-    description: 'Connections that there may be at once; more are answered 503 `overloaded` and closed.',
+    description: 'Connections that may be open at once. Further ones get 503 `overloaded` and are closed.',
   }),
   ADDRESS_LIMIT: Type.Integer({
     default: 2048,
     minimum: 1,
     maximum: 1_000_000,
-    description: 'The same from one address, but for those in `TRUST_PROXY`.',
+    description: 'Connections that one address may have open. It does not count for addresses in `TRUST_PROXY`.',
   }),
   REQUEST_TIMEOUT: Type.Integer({
     default: 120_000,
     minimum: 1,
     maximum: 2 ** 31 - 1,
-    description: 'Milliseconds in which a request must have arrived, body included.',
+    description:
+      'Milliseconds in which a request must have arrived, with its body. It counts from the first byte, `DEADLINE` from the end of the head; whichever ends first holds.',
   }),
   IDLE_TIMEOUT: Type.Integer({
     default: 15_000,
     minimum: 1,
     maximum: 2 ** 31 - 1,
     description:
-      'Milliseconds that a client may let pass without a byte while its request comes or its answer goes; then the connection is cut.',
+      'Milliseconds without a byte, while a request arrives or an answer is sent, after which the connection is closed.',
   }),
   KEEP_ALIVE_TIMEOUT: Type.Integer({
     default: 72_000,
     minimum: 1,
     maximum: 2 ** 31 - 1001, // Node adds a second
     description:
-      'Milliseconds that a connection stays open for another request after an answer. Longer than the balancer in front keeps it.',
+      'Milliseconds that a connection stays open for another request. It must be longer than the balancer in front keeps it.',
   }),
   DEADLINE: Type.Integer({
     default: 60_000,
     minimum: 1,
     maximum: 2 ** 31 - 1,
     description:
-      'Milliseconds in which an answer must be ready, the queue included, unless the request has `x-deadline-ms`. If it is not set, a smaller `DEADLINE_LIMIT` takes its place.',
+      'Milliseconds in which an answer must be ready, counted from the head of the request, for requests without `x-deadline-ms`. The default is never more than `DEADLINE_LIMIT`.',
   }),
   DEADLINE_LIMIT: Type.Integer({
     default: 600_000,
     minimum: 1,
     maximum: 2 ** 31 - 1,
-    description: 'The most that `x-deadline-ms` may ask for. If it is not set, a larger `DEADLINE` takes its place.',
+    description: 'The most that `x-deadline-ms` may ask for. The default is never less than `DEADLINE`.',
   }),
   DRAIN_GRACE: Type.Integer({
     default: 3000,
     minimum: 0,
     maximum: 2 ** 31 - 1,
     description:
-      'Milliseconds after SIGTERM in which everything is still accepted while `/health/ready` answers 503 already, so that balancers notice in time; part of DRAIN_LIMIT. If it is not set, it is half of a `DRAIN_LIMIT` below 6000.',
+      'Milliseconds after SIGTERM in which the service still takes requests, while `/health/ready` already answers 503. Balancers need them to notice. They are part of `DRAIN_LIMIT`; if you set only a `DRAIN_LIMIT` below 6000, they are half of it.',
   }),
   DRAIN_LIMIT: Type.Integer({
     default: 68_000,
     minimum: 0,
     maximum: 2 ** 31 - 1,
     description:
-      'Milliseconds after SIGTERM or SIGINT for what runs to finish; then the process exits with 1. If it is not set, it is `DRAIN_GRACE` + `DEADLINE` + 5000, so that a stop gives nothing up.',
+      'Milliseconds after SIGTERM or SIGINT in which requests may finish. Then the process exits with 1. The default is `DRAIN_GRACE` + `DEADLINE` + 5000: enough for every request.',
   }),
   CACHE_LIMIT: Type.Integer({
     default: 256 * 1024 * 1024,
     minimum: 1,
     maximum: Number.MAX_SAFE_INTEGER,
     description:
-      'Bytes that stored caches may take in the memory of this instance, and with `CACHE_URL` those of one request; what is used least recently goes first.',
+      'Bytes that stored caches may take in this instance. With `CACHE_URL` it is the limit for the caches of one request.',
   }),
   CACHE_TTL: Type.Integer({
     default: 600_000,
     minimum: 1,
     maximum: 2 ** 31 - 2,
-    description: 'Milliseconds that stored caches stay, from when their request came.',
+    description: 'Milliseconds that stored caches are kept.',
   }),
   CACHE_URL: Type.String({
     default: '',
     description:
-      'Redis or Valkey (`redis://:password@host:6379/0`, or `rediss://…` for TLS, with `NODE_EXTRA_CA_CERTS` for an authority of your own) that keeps the stored caches for all instances; empty: each instance keeps its own.',
+      'Redis or Valkey that keeps stored caches for all instances: `redis://:password@host:6379/0`, or `rediss://…` for TLS. `NODE_EXTRA_CA_CERTS` names an authority of your own. Without it, each instance keeps its own caches.',
   }),
   KERNELS: Type.Enum([...CHOICES], {
     type: 'string',
     default: 'auto',
     description:
-      'Build of the inner loops: `scalar` (plain TypeScript), `simd` (WebAssembly), `fma` (with fused multiply-add, Node 22 and later), `wide` (the same in vectors of 256 bits, Node 26 and later), or `auto`, the fastest that this Node has.',
+      'Build of the inner loops: `scalar` (plain TypeScript), `simd` (WebAssembly), `fma` (fused multiply-add, Node 22 and later), `wide` (vectors of 256 bits, Node 26 and later). `auto` takes the fastest that this Node can run.',
   }),
   API_KEYS: Type.String({
     default: '',
     description:
-      'Callers that may use the service, as `name:hash`, separated by commas; the hash is the SHA-256 of the key in hexadecimal digits. Empty, as API_KEYS_FILE is: anybody may.',
+      'Callers that may use the service, as `name:hash`, separated by commas. The hash is the SHA-256 of the key, in hexadecimal digits. If this and `API_KEYS_FILE` are empty, anybody may.',
   }),
   API_KEYS_FILE: Type.String({
     default: '',
-    description: 'File with more of them, one a line, `#` for comments. What changes in it counts within two seconds.',
+    description: 'File with more callers, one a line. `#` begins a comment. A change takes effect within two seconds.',
   }),
   RATE_LIMIT: Type.Integer({
     default: 0,
     minimum: 0,
     maximum: 1_000_000_000,
     description:
-      'Requests that one caller (without keys: one client address) may make in a minute to what computes; 0 sets no limit.',
+      'Requests that one caller may send in a minute to be computed. Without keys, a caller is an address. 0 sets no limit.',
   }),
   TRUST_PROXY: Type.String({
     default: '',
     description:
-      'Addresses or ranges (`10.0.0.0/8`) of the proxies whose `x-forwarded-for` and `x-forwarded-prefix` are believed, separated by commas. Ports are dropped; where there is no address, that of the proxy counts.',
+      'Addresses or ranges (`10.0.0.0/8`) of your proxies, separated by commas. Their `x-forwarded-for` and `x-forwarded-prefix` are believed. Ports are dropped.',
   }),
   CORS_ORIGINS: Type.String({
     default: '',
     description:
-      'Origins whose pages may call the service from a browser, separated by commas: `https://example.org`, or `https://*.example.org` for all subdomains of any depth (not for example.org itself). `*` alone is for all.',
+      'Origins whose pages may call the service from a browser, separated by commas: `https://example.org`, or `https://*.example.org` for its subdomains. `*` alone allows all.',
   }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     type: 'string',
     default: 'info',
-    description: 'Least level that is logged.',
+    description: 'Lowest level that is logged.',
   }),
   OTEL_EXPORTER_OTLP_ENDPOINT: Type.String({
     default: '',
     description:
-      'Collector that traces are sent to (OTLP over HTTP, JSON), such as `http://localhost:4318`, to which `/v1/traces` is added. Empty, as the next one is: nothing is traced.',
+      'Collector for traces (OTLP over HTTP), such as `http://localhost:4318`. `/v1/traces` is added. If this and the next one are empty, nothing is traced.',
   }),
   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Type.String({
     default: '',
-    description: 'The same as a whole address, to which nothing is added. It goes before the other.',
+    description:
+      'Whole address of the collector for traces. Nothing is added to it, and it wins over the setting above.',
   }),
   OTEL_EXPORTER_OTLP_PROTOCOL: Type.String({
     default: '',
     description:
-      '`http/json` or `http/protobuf`: traces are sent as JSON either way, which collectors take at the same address. With `grpc` or another one nothing is traced, and the log says so at the start.',
+      '`http/json` or `http/protobuf`. Traces are sent as JSON in both cases; collectors take both at one address. With any other value nothing is traced, and the log says so.',
   }),
   OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: Type.String({
     default: '',
-    description: 'The same for traces alone. It goes before the other.',
+    description: 'Protocol for traces alone. It wins over the setting above.',
   }),
   OTEL_TRACES_EXPORTER: Type.String({
     default: '',
     description:
-      '`none`, or a list without `otlp`: nothing is traced, and for such a list the log says so at the start.',
+      'With `none` nothing is traced. With a list that lacks `otlp` nothing is traced either, and the log says so.',
   }),
-  OTEL_SDK_DISABLED: Type.String({ default: '', description: '`true`: nothing is traced.' }),
+  OTEL_SDK_DISABLED: Type.String({ default: '', description: 'With `true` nothing is traced.' }),
 });
 
 export type Config = Static<typeof configSchema>;

@@ -22,7 +22,7 @@ const COMPLAINT_MS = 60_000;
 /**
  * Sends spans to the collector that the standard variables name: OTEL_EXPORTER_OTLP_ENDPOINT and what belongs to it,
  * OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER, OTEL_BSP_*: the packages read them themselves, and
- * the README lists them. Spans that wait for it are bounded, and dropped beyond that. Loaded only where it is wanted.
+ * docker/README.md lists them. Spans that wait for it are bounded, and dropped beyond that. Loaded only where it is wanted.
  */
 export function startTelemetry(logger: Logger): Telemetry {
   complainTo(logger);

@@ -1,13 +1,13 @@
 /** How a client in some language is generated, compiled and run; `npm run clients` installs what that needs. */
 export interface Client {
-  /** As the README's section on it is headed. */
+  /** As its section in openapi/README.md is headed. */
   readonly name: string;
   /** Its folder beside this file, with a program that uses it. What is generated goes to `unroll` in it. */
   readonly folder: string;
   readonly program: string;
   /** Commands, and files beside this one, without which it cannot be tested. */
   readonly needs: readonly string[];
-  /** As the README shows it: run where this repository is, it writes to `./unroll`. */
+  /** As that section shows it: run where this repository is, it writes to `./unroll`. */
   readonly generate: string;
   /** Run in the folder. */
   readonly compile?: string;

@@ -16,7 +16,9 @@ interface Schema {
 
 interface Answer {
   readonly description: string;
-  readonly content?: Readonly<Record<string, { readonly schema?: Schema }>>;
+  readonly content?: Readonly<
+    Record<string, { readonly schema?: Schema; readonly examples?: Readonly<Record<string, unknown>> }>
+  >;
 }
 
 interface Reference {

@@ -1,7 +1,7 @@
 import { gunzipSync, inflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { type ProblemCode, problemKinds } from '../../src/http/problems.js';
-import { complaint, documentedAt, problemSchema } from './document.js';
+import { complaint, type Documented, documentedAt, problemSchema } from './document.js';
 import { type Message, messages, type Request } from './messages.js';
 import { type Answer, type Exchange, exchange } from './wire.js';
 
@@ -106,7 +106,7 @@ function faultOfAnswer(request: Request | undefined, { status, headers, body }: 
     const { code } = problem;
     if (problem.status !== status || problemKinds[code].status !== status)
       return says('another status than its code has');
-    if (operation && !ANYWHERE.includes(code) && !operation.responses[status]?.description.includes(`\`${code}\``)) {
+    if (operation && !ANYWHERE.includes(code) && !codesOf(operation, status).includes(code)) {
       return says('not in the document of its operation');
     }
     if (request?.valid && code !== 'non-finite-result') return says('a good request is refused');
@@ -121,6 +121,11 @@ function faultOfAnswer(request: Request | undefined, { status, headers, body }: 
     if (wrong) return says(`not of its schema: ${wrong}`);
   }
   return undefined;
+}
+
+/** The codes that an operation's errors of one status can have: each has an example under its name. */
+function codesOf({ responses }: Documented, status: number): string[] {
+  return Object.keys(responses[status]?.content?.['application/problem+json']?.examples ?? {});
 }
 
 function unpacked(encoding: string | undefined, body: Buffer): Buffer | undefined {

@@ -1,10 +1,8 @@
-import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BODY, entry, PATH } from './asking.js';
 import { type Started, start } from './start.js';
 
-const PATH = '/v1/rnn/forward';
-const BODY = '{"x":[[[1,0,-1]]],"a0":[[0]],"parameters":{"Wax":[[0.5]],"Waa":[[0.8]],"ba":[[0.25]]}}';
 const KEY = 'ann-key';
 
 let open: Started;
@@ -12,7 +10,7 @@ let closed: Started;
 beforeAll(async () => {
   const settings = { CORS_ORIGINS: 'https://page.example', TRUST_PROXY: '127.0.0.1', RATE_LIMIT: 1000 };
   open = await start({ workers: 1, kernels: 'scalar', settings });
-  const API_KEYS = `ann:${createHash('sha256').update(KEY).digest('hex')}`;
+  const API_KEYS = entry('ann', KEY);
   closed = await start({ workers: 1, kernels: 'scalar', settings: { API_KEYS } });
 });
 afterAll(() => Promise.all([open.stop(), closed.stop()]));

@@ -35,7 +35,7 @@ export function watchMemory(pid: number): { stop(): Memory } {
   };
 }
 
-/** What the README promises: for the process, for each worker, and what the settings allow. */
+/** What docker/README.md promises: for the process, for each worker, and what the settings allow. */
 export function ceilingMib(settings: { MEMORY_LIMIT: number; CACHE_LIMIT: number; WORKERS: number }): number {
   return 150 + 200 * settings.WORKERS + (settings.MEMORY_LIMIT + settings.CACHE_LIMIT) / 2 ** 20;
 }

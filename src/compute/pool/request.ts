@@ -1,13 +1,11 @@
-import { isOfSum } from '../../plan/finish.js';
+import { slicesOfSums, withFinished } from '../../plan/finish.js';
 import { earliest, type NonFinite } from '../../plan/non-finite.js';
-import { pieceTasks } from '../../plan/pieces.js';
+import { bySlice, pieceTasks } from '../../plan/pieces.js';
 import type { Storage } from '../../plan/request.js';
-import type { Tensor } from '../../tensor/tensor.js';
 import { type Ledger, Stopped, shortage } from '../ledger.js';
 import {
   type AwaitingAttachment,
   type BlockResult,
-  type FinishTask,
   MOST_READ,
   now,
   type Outcome,
@@ -128,11 +126,17 @@ export class PoolRequest {
       discard(results);
       return refused(report, nonFinite);
     }
-    const [first] = blocks;
-    const ofSlices = first.slices.map((_, i) => results.map(({ contributions }) => contributions[i]));
+    const [{ slices }] = blocks;
+    const added = bySlice(
+      slices,
+      results.map(({ contributions }) => contributions),
+    );
+    let ofSlices = added;
     if (finish) {
-      const wrong = await this.#finishSums(finish, first.slices, ofSlices);
-      if (wrong) return refused(report, wrong);
+      const task = { ...finish, slices: slicesOfSums(slices, added) };
+      const [finished] = (await this.#all('finish', [task], MS_FOR_A_PIECE)) as BlockResult[];
+      if (finished.nonFinite) return refused(report, finished.nonFinite);
+      ofSlices = withFinished(slices, added, finished.contributions);
     }
     const computed = now();
     timings.compute = computed - start;
@@ -140,19 +144,6 @@ export class PoolRequest {
     const written = (await this.#all('piece', pieceTasks(pieces, ofSlices), MS_FOR_A_PIECE)) as PieceResult[];
     timings.encode = now() - computed;
     return outcomeOf(report, written);
-  }
-
-  /** Replaces the sums among the contributions by the finished ones. Resolves to the first non-finite result, if any. */
-  async #finishSums(
-    finish: Omit<FinishTask, 'slices'>,
-    slices: SplitRequest['blocks'][number]['slices'],
-    ofSlices: (readonly Tensor[])[],
-  ): Promise<NonFinite | undefined> {
-    const sums = slices.flatMap((slice, i) => (isOfSum({ planned: slice.planned }) ? [i] : []));
-    const joined = sums.map((i) => ({ ...slices[i], contributions: ofSlices[i] }));
-    const [result] = (await this.#all('finish', [{ ...finish, slices: joined }], MS_FOR_A_PIECE)) as BlockResult[];
-    for (const [j, i] of sums.entries()) ofSlices[i] = [result.contributions[j]];
-    return result.nonFinite;
   }
 
   /** Runs some tasks. Resolves, or rejects with the first error, when no worker has any of them any more. */

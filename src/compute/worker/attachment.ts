@@ -1,5 +1,5 @@
 import { dtypeOf, readContents, readGroup, SafetensorsError } from '../../formats/safetensors.js';
-import type { Operation } from '../../operations/operation.js';
+import { groupOf, type Operation } from '../../operations/operation.js';
 import { Refusal, type RefusalCode } from '../../tensor/refusal.js';
 import { tensorsIn } from '../../tensor/shapes.js';
 import { type Values, withTensors } from '../../tensor/signature.js';
@@ -24,9 +24,9 @@ export function withAttachment(
   values: Values,
   bytes: Uint8Array<ArrayBuffer>,
 ): Values {
-  const { name, as } = attachment ?? { name: '', as: '' };
-  const group = request.members[as];
-  if (group?.kind !== 'group') throw new Error(`${id} takes no attachment`);
+  if (attachment === undefined) throw new Error(`${id} takes no attachment`);
+  const { name, as } = attachment;
+  const group = groupOf(request, as);
   const refuse = (code: RefusalCode, detail: string): Refusal => {
     return new Refusal(code, [{ pointer: `/${name}`, detail: `/${name} ${detail}` }]);
   };

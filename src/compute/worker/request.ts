@@ -9,7 +9,7 @@ import { refuseTooLarge, refuseTooLargeToStore, refuseTooMuchWork } from '../../
 import { firstNonFinite, refuseNonFinite } from '../../plan/non-finite.js';
 import { contributionsOf, joinedOf, type PieceTask, piecesOf, plannedSlicesIn } from '../../plan/pieces.js';
 import { KnownPlans, outputsOf, type Plan, planOf } from '../../plan/plan.js';
-import { isDepositing, type Request } from '../../plan/request.js';
+import { depositOf, type Request } from '../../plan/request.js';
 import { reserve, type Workspace } from '../../plan/workspace.js';
 import { type Fault, Refusal } from '../../tensor/refusal.js';
 import type { Sizes } from '../../tensor/shapes.js';
@@ -67,56 +67,56 @@ export function byId(operations: readonly Operation[]): ReadonlyMap<string, Oper
  * @throws only faults of the service itself; whatever a caller can get wrong is returned as an outcome
  */
 export function answer(machinery: Machinery, task: Task): Outcome | SplitRequest | AwaitingAttachment {
-  const record = new Record(machinery, task);
+  const progress = new Progress(machinery, task);
   try {
-    return work(machinery, task, record);
+    return work(machinery, task, progress);
   } catch (error) {
     const refusal = isAllocationFailure(error) ? new Unavailable('overloaded', NO_MEMORY) : error;
     if (!(refusal instanceof Refusal || refusal instanceof Unavailable)) throw refusal;
-    record.endStage();
-    return { ...record.report(), ok: false, code: refusal.code, faults: refusal.faults };
+    progress.endStage();
+    return { ...progress.report(), ok: false, code: refusal.code, faults: refusal.faults };
   }
 }
 
-function work(machinery: Machinery, task: Task, record: Record): Outcome | SplitRequest | AwaitingAttachment {
+function work(machinery: Machinery, task: Task, progress: Progress): Outcome | SplitRequest | AwaitingAttachment {
   const { formats, weights, plans } = machinery;
   const operation = operationCalled(machinery, task.operation);
   const look = weights?.look();
   const values = read(machinery, task, operation, look);
   const id = attachmentId(operation, values);
   if (id !== undefined) {
-    record.endStage();
-    return { attachmentId: id, values: inOwnMemory(operation, values), timings: record.timings };
+    progress.endStage();
+    return { attachmentId: id, values: inOwnMemory(operation, values), timings: progress.timings };
   }
-  if (isDepositing({ operation, values }) && !task.storage) throw new Error('there is no store');
+  if (depositOf({ operation, values }) && !task.storage) throw new Error('there is no store');
 
   const { request, plan, accept } = plans.examine(operation, values, task.format, task.storage);
-  record.sizes = request.sizes;
-  record.flops = amount('the arithmetic of a request', operation.flops(request.sizes));
-  const bounds = checkLimits(machinery, task, request, plan, record.flops);
+  progress.sizes = request.sizes;
+  progress.flops = amount('the arithmetic of a request', plan.flops);
+  const bounds = checkLimits(machinery, task, request, plan);
   const serve = () => {
     accept();
     look?.accept(request.dtype);
   };
-  if (isLarge(request, plan, machinery.cutting)) {
+  if (isLarge(plan, machinery.cutting)) {
     serve();
     const split = splitRequest(machinery, request, plan, bounds);
-    record.endStage();
-    return { ...record.report(), ...split };
+    progress.endStage();
+    return { ...progress.report(), ...split };
   }
 
   const workspace = reserve(machinery.kernels[request.dtype], request, plan);
-  record.endStage('compute');
+  progress.endStage('compute');
   compute(machinery, request, workspace);
   serve();
-  record.endStage('encode');
+  progress.endStage('encode');
   const written = write(formats, request, plan, workspace);
-  record.endStage();
-  return { ...record.report(), ok: true, ...written };
+  progress.endStage();
+  return { ...progress.report(), ok: true, ...written };
 }
 
-/** Notes what becomes known about a request while it is worked on: the time of each stage, its sizes and its arithmetic. */
-class Record {
+/** What has become known about a request while it is worked on: the time of each stage, its sizes and its arithmetic. */
+class Progress {
   readonly timings: Timings;
   sizes: Sizes = {};
   flops: number | undefined;
@@ -185,13 +185,14 @@ function take({ ledger }: Machinery, { slot }: Task, bytes: number): void {
  * @return the bounds of its blocks
  * @throws Refusal work-too-large, Unavailable
  */
-function checkLimits(machinery: Machinery, task: Task, request: Request, plan: Plan, flops: number): number[] {
-  refuseTooMuchWork(flops, task.flopsLimit);
-  const bounds = blockBounds(request, machinery.cutting);
+function checkLimits(machinery: Machinery, task: Task, request: Request, plan: Plan): number[] {
+  refuseTooMuchWork(plan.flops, task.flopsLimit);
+  const bounds = blockBounds(request, plan, machinery.cutting);
   const bytes = plan.bytes + (bounds.length - 2) * plan.bytesOfBlock;
   refuseTooLarge(bytes, task.workLimit);
-  if (isDepositing(request)) {
-    refuseTooLargeToStore(plan, request);
+  const deposit = depositOf(request);
+  if (deposit) {
+    refuseTooLargeToStore(plan, request, deposit);
     const trouble = request.storage?.trouble;
     if (trouble !== undefined) throw new Unavailable('cache-unavailable', trouble);
   }
@@ -199,8 +200,8 @@ function checkLimits(machinery: Machinery, task: Task, request: Request, plan: P
   return bounds;
 }
 
-function isLarge({ operation, sizes }: Request, { outputBytes }: Plan, { work, bytes }: Cutting): boolean {
-  return operation.flops(sizes) >= work || outputBytes.caller >= 2 * bytes;
+function isLarge({ flops, outputBytes }: Plan, { work, bytes }: Cutting): boolean {
+  return flops >= work || outputBytes.caller >= 2 * bytes;
 }
 
 /** The tasks of a large request, for any worker. */

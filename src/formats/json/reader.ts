@@ -19,6 +19,7 @@ import {
   type Tensor,
   type WholeNumbers,
 } from '../../tensor/tensor.js';
+import { listed } from '../../tensor/words.js';
 import type { KnownGroups } from '../format.js';
 import type { JsonCodec } from './codec.js';
 import {
@@ -371,11 +372,6 @@ function readWholeNumbers(
 }
 
 const MOST_WHOLE = 2 ** 31 - 1;
-
-/** x, a0 and parameters */
-function listed(names: readonly string[]): string {
-  return names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${names.at(-1)}` : names.join();
-}
 
 function elementsText(count: number): string {
   return count === 1 ? '1 element' : `${count} elements`;

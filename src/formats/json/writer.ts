@@ -1,6 +1,6 @@
 import type { AnyTensor, GroupMember, Values } from '../../tensor/signature.js';
 import { elements, isReal } from '../../tensor/tensor.js';
-import type { Slice, TensorSlice } from '../format.js';
+import { longestOf, type Slice, type TensorSlice } from '../format.js';
 import type { JsonCodec } from './codec.js';
 import { shortestFloat32 } from './float32.js';
 
@@ -32,7 +32,7 @@ export function slicesOf(signature: GroupMember, values: Values): Slice[] {
  * type; a real number has a point or an exponent. Every number must be finite.
  */
 export function writeSlices(slices: readonly Slice[], codec?: JsonCodec): Uint8Array<ArrayBuffer> {
-  const text = { codec, bytes: new Uint8Array(slices.reduce((bytes, slice) => bytes + longestSlice(slice), 0)), at: 0 };
+  const text = { codec, bytes: new Uint8Array(longestOf({ longest: longestSlice }, slices)), at: 0 };
   for (const slice of slices) {
     if (typeof slice === 'string') write(text, slice);
     else writeRows(text, slice);

@@ -43,7 +43,7 @@ export function answerOneByOne(server: Server, handle: RequestListener, turns: T
       } else {
         lines.delete(socket);
         if (line?.forget) socket.off('close', line.forget);
-        if (line?.isLast) socket.destroySoon(); // the head of its answer may have been sent before that was known
+        if (line?.isLast) closeGently(socket); // the head of its answer may have been sent before that was known
       }
     });
     handle(request, response);
@@ -69,6 +69,20 @@ export function answerOneByOne(server: Server, handle: RequestListener, turns: T
       socket.pause();
     }
   });
+}
+
+/** How long a client may take to close a connection that the service has closed on its side. */
+const LINGER_MS = 1000;
+
+/**
+ * Closes a connection once what was written to it has been sent. What it still brings is read and thrown away for a
+ * moment: closed with bytes that nobody read, it would be reset, and the client could lose answers that it has not read.
+ */
+export function closeGently(socket: Socket): void {
+  ignoreWhatComes(socket);
+  socket.end();
+  socket.resume();
+  setTimeout(() => socket.destroy(), LINGER_MS).unref(); // for a client that keeps its half of the connection
 }
 
 /** What Node keeps of a connection and does not document. */
@@ -131,7 +145,7 @@ export function takesMore(socket: Socket): boolean {
 }
 
 /** Nothing that the connection brings from now on is begun: it has been told that it is refused. */
-export function ignoreWhatComes(socket: Socket): void {
+function ignoreWhatComes(socket: Socket): void {
   lines.get(socket)?.forget?.();
   lines.set(socket, { waiting: [], isLast: true, forget: undefined });
 }

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { SECURITY_HEADERS } from '../headers.js';
 import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds } from '../problems.js';
-import { closeWhenAnswered, ignoreWhatComes } from './pipelining.js';
+import { closeGently, closeWhenAnswered } from './pipelining.js';
 
 /** Told of what is refused before it is a request of any route. */
 export type OnRefusal = (code: ProblemCode) => void;
@@ -16,9 +16,6 @@ export function refuseMalformedHttp(logger: Logger, onRefusal: OnRefusal) {
     else refuseOnSocket(error.code, socket, logger, onRefusal);
   };
 }
-
-/** How long a refused client may take to close the connection. */
-const LINGER_MS = 1000;
 
 /** Of a connection on which a request is answered, the answer goes first, and is the last one: nothing is written in between. */
 export function refuseOnSocket(
@@ -32,7 +29,6 @@ export function refuseOnSocket(
     return;
   }
   if (answerOn(socket)?.req.complete && closeWhenAnswered(socket)) return;
-  ignoreWhatComes(socket);
   const problem = malformed(code);
   const { status } = problemKinds[problem.code];
   const id = randomUUID();
@@ -46,8 +42,8 @@ export function refuseOnSocket(
     ...Object.entries({ ...problem.headers, ...SECURITY_HEADERS }).map(([name, value]) => `${name}: ${value}`),
     'connection: close',
   ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
-  setTimeout(() => socket.destroy(), LINGER_MS).unref(); // for a client that keeps its half of the connection
+  socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
+  closeGently(socket);
   const { remoteAddress: address } = socket;
   logger.info({ reqId: id, address, status, code, detail: problem.message }, 'request refused');
   onRefusal(problem.code);

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -12,15 +12,9 @@ import { buildApp } from '../../../src/http/app.js';
 import { PROBLEM_TYPE } from '../../../src/http/problems.js';
 import { ConfigError, loadConfig } from '../../../src/settings/config.js';
 import { memoryStore } from '../../../src/stores/memory.js';
+import { BODY, entry, hashOf, PATH, post, raw } from '../asking.js';
 import { type Limits, type Started, start } from '../start.js';
 
-const PATH = '/v1/rnn/forward';
-const BODY = '{"x":[[[1,0,-1]]],"a0":[[0]],"parameters":{"Wax":[[0.5]],"Waa":[[0.8]],"ba":[[0.25]]}}';
-const hashOf = (key: string) => createHash('sha256').update(key).digest('hex');
-const entry = (name: string, key: string) => `${name}:${hashOf(key)}`;
-
-const post = (url: string, headers: Record<string, string> = {}, path = PATH) =>
-  fetch(url + path, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: BODY });
 const statusOf = async (answer: Promise<Response>) => {
   const { status, body } = await answer;
   await body?.cancel();
@@ -35,20 +29,6 @@ async function started(settings: NonNullable<Limits['settings']> = {}): Promise<
   const service = await start({ workers: 1, kernels: 'scalar', settings });
   running.push(service);
   return service;
-}
-
-/** What comes back for a text, until the service closes the connection or the time is over. */
-function raw(url: string, text: string, limit = 20_000): Promise<string> {
-  return new Promise((resolve) => {
-    let answer = '';
-    const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text));
-    setTimeout(() => socket.destroy(), limit).unref();
-    socket.on('error', () => {});
-    socket.on('data', (chunk) => {
-      answer += chunk;
-    });
-    socket.on('close', () => resolve(answer));
-  });
 }
 
 describe('without keys', () => {

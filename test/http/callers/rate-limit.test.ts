@@ -1,39 +1,9 @@
-import { createHash } from 'node:crypto';
-import type { Redis } from 'ioredis';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { PROBLEM_TYPE } from '../../../src/http/problems.js';
-import { type Limits, type Started, start } from '../start.js';
+import { entry } from '../asking.js';
+import { post, started, statuses } from './limited.js';
 
-const PATH = '/v1/rnn/forward';
-const BODY = '{"x":[[[1,0,-1]]],"a0":[[0]],"parameters":{"Wax":[[0.5]],"Waa":[[0.8]],"ba":[[0.25]]}}';
-const API_KEYS = ['ann', 'bob']
-  .map((name) => `${name}:${createHash('sha256').update(`${name}-key`).digest('hex')}`)
-  .join();
-
-const post = async (url: string, headers: Record<string, string> = {}) => {
-  const answer = await fetch(url + PATH, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    body: BODY,
-  });
-  return { status: answer.status, headers: answer.headers, body: (await answer.json()) as { detail?: string } };
-};
-/** The statuses of so many requests, one after the other. */
-async function statuses(count: number, url: string, headers: Record<string, string> = {}): Promise<number[]> {
-  const found: number[] = [];
-  for (let i = 0; i < count; i++) found.push((await post(url, headers)).status);
-  return found;
-}
-
-const toStop: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const stop of toStop.splice(0).reverse()) await stop();
-});
-async function started(settings: NonNullable<Limits['settings']>, redis?: Redis): Promise<Started> {
-  const service = await start({ workers: 1, kernels: 'scalar', settings, ...(redis && { redis }) });
-  toStop.push(() => service.stop());
-  return service;
-}
+const API_KEYS = ['ann', 'bob'].map((name) => entry(name, `${name}-key`)).join();
 
 describe('a limit', () => {
   it('is none by default', async () => {

@@ -6,11 +6,11 @@ import { clients } from '../../clients/clients.js';
 import { here, isHere, root, shell } from '../../clients/commands.js';
 import { type Service, startService } from '../process.js';
 
-const readme = readFileSync(join(root, 'README.md'), 'utf8');
+const documentation = readFileSync(join(root, 'openapi/README.md'), 'utf8');
 const manifests = ['typescript/package.json', 'go/go.mod', 'python/requirements.in']
   .map((file) => readFileSync(join(here, file), 'utf8'))
   .join('\n');
-/** In the README's commands: a package of npm or PyPI, or a command of a Go module, with its version. */
+/** In its commands: a package of npm or PyPI, or a command of a Go module, with its version. */
 const PINNED = /([\w@/.-]+?)(?:\/cmd\/\S+?)?(?:@v?|==)(\d+\.\d+\.\d+)/g;
 
 let service: Service;
@@ -52,8 +52,8 @@ describe.each(clients)('$name', ({ name, folder, program, needs, generate, compi
     },
   );
 
-  it('is in the README as it is tested', () => {
-    const section = readme.split(/^##+ /m).find((text) => text.startsWith(`${name}\n`)) ?? '';
+  it('is in openapi/README.md as it is tested', () => {
+    const section = documentation.split(/^##+ /m).find((text) => text.startsWith(`${name}\n`)) ?? '';
     expect(section).toContain(generate);
     const source = unindented(readFileSync(join(home, program), 'utf8'));
     const snippet = /```(?!sh)\w+\n([\s\S]+?)\n```/.exec(section)?.[1] ?? 'a snippet';

@@ -132,9 +132,9 @@ describe('the compose file', () => {
     const most = command[command.indexOf('--maxmemory') + 1];
     expect(bytes(most)).toBeLessThanOrEqual(0.75 * bytes(deploy.resources.limits.memory));
     expect(read('docker/kubernetes/redis.yaml')).toContain(`image: ${image}\n`);
-    // The policy that the README names: nothing without an end of its time is thrown out.
+    // The policy that docker/README.md names: nothing without an end of its time is thrown out.
     const policy = command[command.indexOf('--maxmemory-policy') + 1];
-    expect(read('README.md')).toContain(`\`${policy}\``);
+    expect(read('docker/README.md')).toContain(`\`${policy}\``);
     expect(read('docker/kubernetes/redis.yaml')).toMatch(new RegExp(`- --maxmemory-policy\n *- ${policy}\n`));
   });
 });

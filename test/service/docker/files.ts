@@ -31,9 +31,9 @@ export function bytes(text: string): number {
   return Number(number) * factor;
 }
 
-/** What an instance takes of this memory at most, as the README says under "What is taken". */
+/** What an instance takes of this memory at most, as docker/README.md says under "Limits". */
 export function mostMemory(memory: number, workers: number, cacheLimit: number): number {
   const [, ofProcess, ofWorker] =
-    /`MEMORY_LIMIT` \+ (\d+) MiB for the process \+ (\d+) MiB for each worker/.exec(read('README.md')) ?? [];
+    /`MEMORY_LIMIT` \+ (\d+) MiB for the process \+ (\d+) MiB for each worker/.exec(read('docker/README.md')) ?? [];
   return memory / 2 + (Number(ofProcess) + workers * Number(ofWorker)) * 2 ** 20 + cacheLimit;
 }

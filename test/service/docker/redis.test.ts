@@ -25,8 +25,8 @@ const starts = [
   { where: 'the manifests', program: pod.command, parameters: pod.args, probe: pod.readinessProbe.exec.command },
 ];
 
-it('the user may do what the README says, and answer the health check', () => {
-  const [, rights] = /ACL SETUSER unroll on >password (.*)/.exec(read('README.md')) ?? [];
+it('the user may do what docker/README.md says, and answer the health check', () => {
+  const [, rights] = /ACL SETUSER unroll on >password (.*)/.exec(read('docker/README.md')) ?? [];
   for (const { program } of starts) expect(program[2]).toContain(`>\${REDISCLI_AUTH:?} ${rights} +ping\n`);
 });
 

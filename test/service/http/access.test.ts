@@ -1,34 +1,12 @@
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { entry, hashOf, PATH, post, raw } from '../../http/asking.js';
 import { type Service, startService } from '../process.js';
-
-const PATH = '/v1/rnn/forward';
-const BODY = '{"x":[[[1,0,-1]]],"a0":[[0]],"parameters":{"Wax":[[0.5]],"Waa":[[0.8]],"ba":[[0.25]]}}';
-const hashOf = (key: string) => createHash('sha256').update(key).digest('hex');
-const entry = (name: string, key: string) => `${name}:${hashOf(key)}`;
-
-const post = (url: string, headers: Record<string, string> = {}, path = PATH) =>
-  fetch(url + path, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: BODY });
-
-/** What comes back for a text, until the service closes the connection or the time is over. */
-function raw(url: string, text: string, limit = 20_000): Promise<string> {
-  return new Promise((resolve) => {
-    let answer = '';
-    const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text));
-    setTimeout(() => socket.destroy(), limit).unref();
-    socket.on('error', () => {});
-    socket.on('data', (chunk) => {
-      answer += chunk;
-    });
-    socket.on('close', () => resolve(answer));
-  });
-}
 
 const MAIN = fileURLToPath(new URL('../../../dist/main.js', import.meta.url));
 

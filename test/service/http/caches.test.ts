@@ -300,8 +300,8 @@ describe.skipIf(!hasRedis)('stored caches in Redis', () => {
     await server.stop();
   });
 
-  it('needs the commands that the README names, and no others', async () => {
-    const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+  it('needs the commands that docker/README.md names, and no others', async () => {
+    const readme = readFileSync(new URL('../../../docker/README.md', import.meta.url), 'utf8');
     const [, rights] = /^ACL SETUSER unroll (.*)$/m.exec(readme) ?? ['', ''];
     const server = await startRedis(undefined, ['--maxmemory', '30mb', '--maxmemory-policy', 'noeviction']);
     const owner = connectRedis(server.url, pino({ level: 'silent' }));

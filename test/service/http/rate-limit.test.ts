@@ -1,37 +1,10 @@
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { afterEach, describe, expect, it, vi } from 'vitest';
-import { type Limits, type Started, start } from '../../http/start.js';
+import { describe, expect, it, vi } from 'vitest';
+import { PATH } from '../../http/asking.js';
+import { post, started, statuses, toStop } from '../../http/callers/limited.js';
 import { hasRedis, type RedisServer, startRedis } from '../redis.js';
-
-const PATH = '/v1/rnn/forward';
-const BODY = '{"x":[[[1,0,-1]]],"a0":[[0]],"parameters":{"Wax":[[0.5]],"Waa":[[0.8]],"ba":[[0.25]]}}';
-
-const post = async (url: string, headers: Record<string, string> = {}) => {
-  const answer = await fetch(url + PATH, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    body: BODY,
-  });
-  return { status: answer.status, headers: answer.headers, body: (await answer.json()) as { detail?: string } };
-};
-/** The statuses of so many requests, one after the other. */
-async function statuses(count: number, url: string, headers: Record<string, string> = {}): Promise<number[]> {
-  const found: number[] = [];
-  for (let i = 0; i < count; i++) found.push((await post(url, headers)).status);
-  return found;
-}
-
-const toStop: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const stop of toStop.splice(0).reverse()) await stop();
-});
-async function started(settings: NonNullable<Limits['settings']>, redis?: Redis): Promise<Started> {
-  const service = await start({ workers: 1, kernels: 'scalar', settings, ...(redis && { redis }) });
-  toStop.push(() => service.stop());
-  return service;
-}
 
 describe.skipIf(!hasRedis)('a limit of several instances', { timeout: 120_000 }, () => {
   async function server(port?: number): Promise<RedisServer> {

@@ -296,7 +296,7 @@ describe('a worker that', () => {
   const whoseHeart = (code: string) =>
     workerThat(
       `if (name === 'requests') for (const one of task) if (one.operation === 'poison') {
-         Object.defineProperty(one, 'body', { get() { ${code} } });
+         Object.defineProperty(one, 'handedOver', { get() { ${code} } });
        }`,
     );
 

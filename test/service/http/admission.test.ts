@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
-import { numbersFrom, operationCalled, tensorsFor } from '../values.js';
-import { type Limits, type Started, start } from './start.js';
+import { type Limits, type Started, start } from '../../http/start.js';
+import { numbersFrom, operationCalled, tensorsFor } from '../../values.js';
 
 const PATH = '/v1/lstm/forward';
 const JSON_TYPE = { 'content-type': 'application/json' };
