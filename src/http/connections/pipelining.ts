@@ -79,7 +79,8 @@ const LINGER_MS = 1000;
  * moment: closed with bytes that nobody read, it would be reset, and the client could lose answers that it has not read.
  */
 export function closeGently(socket: Socket): void {
-  ignoreWhatComes(socket);
+  lines.get(socket)?.forget?.();
+  lines.set(socket, { waiting: [], isLast: true, forget: undefined }); // so that nothing is begun of what it still brings
   socket.end();
   socket.resume();
   setTimeout(() => socket.destroy(), LINGER_MS).unref(); // for a client that keeps its half of the connection
@@ -142,12 +143,6 @@ export function isBusy(socket: Socket): boolean {
 /** Are requests read of it that it may yet bring? */
 export function takesMore(socket: Socket): boolean {
   return !lines.get(socket)?.isLast;
-}
-
-/** Nothing that the connection brings from now on is begun: it has been told that it is refused. */
-function ignoreWhatComes(socket: Socket): void {
-  lines.get(socket)?.forget?.();
-  lines.set(socket, { waiting: [], isLast: true, forget: undefined });
 }
 
 /**
