@@ -49,7 +49,10 @@ export function answerOneByOne(server: Server, handle: RequestListener, turns: T
     handle(request, response);
   }
 
-  server.on('connection', stopReadingWhereLast);
+  server.on('connection', (socket: Socket) => {
+    stopReadingWhereLast(socket);
+    socket.destroySoon = () => closeGently(socket); // which is what Node calls behind the last answer
+  });
   server.on('request', (request, response) => {
     const { socket } = request;
     const line = lines.get(socket);
@@ -82,8 +85,14 @@ export function closeGently(socket: Socket): void {
   lines.get(socket)?.forget?.();
   lines.set(socket, { waiting: [], isLast: true, forget: undefined }); // so that nothing is begun of what it still brings
   socket.end();
-  socket.resume();
+  throwAwayTheRest(socket);
   setTimeout(() => socket.destroy(), LINGER_MS).unref(); // for a client that keeps its half of the connection
+}
+
+/** Reads what still comes on a connection, to no end. */
+export function throwAwayTheRest(socket: Socket): void {
+  socket.push(''); // ends the reading that the parser has stopped: the stream would wait for it
+  socket.resume();
 }
 
 /** What Node keeps of a connection and does not document. */
