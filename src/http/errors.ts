@@ -38,9 +38,9 @@ export const errorsPlugin = fp(
     app.addHook('onRequest', ({ raw }, _reply, done) => done(oddityOf(raw)));
     app.server.on('connect', (_request: IncomingMessage, socket: Socket) => {
       // From here on the socket is nobody else's; an answer that is being sent still waits to go on.
-      socket.on('error', () => socket.destroy()).resume();
+      socket.on('error', () => socket.destroy());
       socket.on('drain', () => answerOn(socket)?.emit('drain'));
-      if (socket.writable) refuseOnSocket('CONNECT', socket, app.log, onRefusal); // else it is refused already
+      refuseOnSocket('CONNECT', socket, app.log, onRefusal);
     });
   },
   { name: 'errors' },

@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { cacheId } from '../../src/stores/cache-id.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { anyDtype } from '../kernels/builds.js';
 import { dimsArbitrary, type JsonObject } from '../values.js';
+import { entry } from './asking.js';
 import { type Started, start } from './start.js';
 import { back, type DIMS, nets, PATIENT, post, remove, requestFor, stored } from './stored-caches.js';
 
@@ -252,9 +252,8 @@ describe('stored caches that are deleted', () => {
 
   it("need a key where keys are configured, and are anybody's who has one and knows the id, as they are to use", async () => {
     const keys = { ann: 'key of ann', bob: 'key of bob' };
-    const hash = (key: string) => createHash('sha256').update(key).digest('hex');
     const API_KEYS = Object.entries(keys)
-      .map(([name, key]) => `${name}:${hash(key)}`)
+      .map(([name, key]) => entry(name, key))
       .join();
     const guarded = await start({ workers: 1, settings: { API_KEYS } });
     const headers = (key: string) => ({ 'x-api-key': key, 'content-type': 'application/json' });

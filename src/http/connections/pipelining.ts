@@ -49,7 +49,10 @@ export function answerOneByOne(server: Server, handle: RequestListener, turns: T
     handle(request, response);
   }
 
-  server.on('connection', stopReadingWhereLast);
+  server.on('connection', (socket: Socket) => {
+    stopReadingWhereLast(socket);
+    socket.destroySoon = () => closeGently(socket); // which is what Node calls behind the last answer
+  });
   server.on('request', (request, response) => {
     const { socket } = request;
     const line = lines.get(socket);
@@ -79,10 +82,17 @@ const LINGER_MS = 1000;
  * moment: closed with bytes that nobody read, it would be reset, and the client could lose answers that it has not read.
  */
 export function closeGently(socket: Socket): void {
-  ignoreWhatComes(socket);
+  lines.get(socket)?.forget?.();
+  lines.set(socket, { waiting: [], isLast: true, forget: undefined }); // so that nothing is begun of what it still brings
   socket.end();
-  socket.resume();
+  throwAwayTheRest(socket);
   setTimeout(() => socket.destroy(), LINGER_MS).unref(); // for a client that keeps its half of the connection
+}
+
+/** Reads what still comes on a connection, to no end. */
+export function throwAwayTheRest(socket: Socket): void {
+  socket.push(''); // ends the reading that the parser has stopped: the stream would wait for it
+  socket.resume();
 }
 
 /** What Node keeps of a connection and does not document. */
@@ -142,12 +152,6 @@ export function isBusy(socket: Socket): boolean {
 /** Are requests read of it that it may yet bring? */
 export function takesMore(socket: Socket): boolean {
   return !lines.get(socket)?.isLast;
-}
-
-/** Nothing that the connection brings from now on is begun: it has been told that it is refused. */
-function ignoreWhatComes(socket: Socket): void {
-  lines.get(socket)?.forget?.();
-  lines.set(socket, { waiting: [], isLast: true, forget: undefined });
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { SECURITY_HEADERS } from '../headers.js';
 import { PROBLEM_TYPE, Problem, type ProblemCode, problemBody, problemKinds } from '../problems.js';
-import { closeGently, closeWhenAnswered } from './pipelining.js';
+import { closeGently, closeWhenAnswered, throwAwayTheRest } from './pipelining.js';
 
 /** Told of what is refused before it is a request of any route. */
 export type OnRefusal = (code: ProblemCode) => void;
@@ -25,7 +25,7 @@ export function refuseOnSocket(
   onRefusal: OnRefusal,
 ): void {
   if (!socket.writable) {
-    socket.destroy();
+    throwAwayTheRest(socket); // it is refused already, or has had its last answer
     return;
   }
   if (answerOn(socket)?.req.complete && closeWhenAnswered(socket)) return;

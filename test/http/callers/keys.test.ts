@@ -1,4 +1,4 @@
-import crypto, { createHash } from 'node:crypto';
+import crypto from 'node:crypto';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -8,9 +8,7 @@ import { pino } from 'pino';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Keys, openKeys } from '../../../src/http/callers/keys.js';
 import { ConfigError } from '../../../src/settings/config.js';
-
-const hashOf = (key: string) => createHash('sha256').update(key).digest('hex');
-const entry = (name: string, key: string) => `${name}:${hashOf(key)}`;
+import { entry, hashOf } from '../asking.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'unroll-keys-'));
 const opened: Keys[] = [];

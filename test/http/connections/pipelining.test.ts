@@ -34,10 +34,12 @@ interface Answer {
   readonly body: string;
 }
 
-/** All that comes back until the connection closes. */
-function answersTo(text: string): Promise<Answer[]> {
+/** All that comes back until the connection closes, to a client that begins to read after so many milliseconds. */
+function answersTo(text: string, readsAfter = 0): Promise<Answer[]> {
   const socket = open(text);
   let received = '';
+  socket.pause();
+  setTimeout(() => socket.resume(), readsAfter);
   socket.setEncoding('latin1').on('data', (chunk) => {
     received += chunk;
   });
@@ -122,6 +124,12 @@ describe('requests one behind the other on a connection', () => {
     expect(answers.map(({ status }) => status)).toEqual(new Array(17).fill(200));
     expect(answers.map(({ connection }) => connection)).toEqual([...new Array(16).fill('keep-alive'), 'close']);
     expect(read).toBe(17);
+  });
+
+  it('that are too many do not cost their client an answer that it has not read yet', async () => {
+    const many = requestOf(bodyFor(100, 4, 80)) + get('/health/live').repeat(1700);
+    expect(await answersTo(many, 500)).toHaveLength(17);
+    expect(await answersTo(`${many}nonsense`, 500)).toHaveLength(17);
   });
 
   it('are answered before a stop, however many connections they stand on', async () => {

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { entry } from '../asking.js';
 import { type Limits, type Started, start } from '../start.js';
 import { type Sample, scrape } from './scrape.js';
 
@@ -156,8 +156,7 @@ describe('a line of the log', () => {
   });
 
   it('has the caller rather than the address where there are keys', async () => {
-    const hash = createHash('sha256').update('ann-key').digest('hex');
-    await started({ settings: { API_KEYS: `ann:${hash}` } });
+    await started({ settings: { API_KEYS: entry('ann', 'ann-key') } });
     await ask('unknown', BODY);
     await ask('known', BODY, { 'x-api-key': 'ann-key' });
     expect(await lineOf('unknown')).toMatchObject({ status: 401, address: '127.0.0.1', code: 'unauthorized' });

@@ -123,7 +123,7 @@ const ask = async (path, init) => {
 };
 const shape = (tensor) => (Array.isArray(tensor) ? [tensor.length, ...shape(tensor[0])] : []);
 const path = '/v1/lstm/forward';
-const request = (await ask('/openapi.json')).paths[path].post.requestBody.content['application/json'].examples.fromInputs.value;
+const request = (await ask('/openapi.json')).paths[path].post.requestBody.content['application/json'].examples['from inputs'].value;
 const body = JSON.stringify(request);
 const answer = await ask(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
 const [, m, T_x] = shape(request.x);

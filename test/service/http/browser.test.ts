@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { entry } from '../../http/asking.js';
 import { linksOf, PAGES } from '../../http/pages.js';
 import { type Started, start } from '../../http/start.js';
 import { type Balancer, isInstalled, startBalancer } from '../balancer.js';
@@ -154,8 +154,7 @@ describe.runIf(isHere)('in a browser', () => {
   });
 
   it('an instance that asks for keys is sent the one that is typed in', async () => {
-    const hash = createHash('sha256').update('ann-key').digest('hex');
-    const guarded = await start({ workers: 1, kernels: 'scalar', settings: { API_KEYS: `ann:${hash}` } });
+    const guarded = await start({ workers: 1, kernels: 'scalar', settings: { API_KEYS: entry('ann', 'ann-key') } });
     const { page, wrong } = await openPage(guarded.url);
     await page.goto(guarded.url);
     expect((await send(page)).status).toMatch(/^401 /);
