@@ -81,7 +81,16 @@ export function tensorsFor(group: GroupMember, dims: Sizes, next: () => number, 
     if (member.kind === 'group') values[name] = tensorsFor(member, dims, next, choices);
     if (member.kind === 'tensor') values[name] = nested(member, dims, next);
   }
+  // The bias that only a GRU has whose reset gate acts after the product.
+  if (group.members.reset && holds(values, 'bca')) values.reset = 'after';
   return values;
+}
+
+/** Has an object, or one in it, a member of this name? */
+function holds(values: JsonObject, name: string): boolean {
+  return Object.entries(values).some(([key, value]) => {
+    return key === name || (typeof value === 'object' && !Array.isArray(value) && holds(value as JsonObject, name));
+  });
 }
 
 function isTaken(group: GroupMember, name: string, { prediction, way, extras }: Choices): boolean {

@@ -15,7 +15,7 @@ export interface SequenceTensors<C extends CellTypes> {
   readonly x: Tensor;
   /** The states before the first step, (n_a, m). */
   readonly initial: Each<C['State'], Tensor>;
-  readonly parameters: Each<C['Parameter'], Tensor>;
+  readonly weights: C['Weights'];
 }
 
 /**
@@ -27,9 +27,8 @@ export interface SequenceTensors<C extends CellTypes> {
 export function sequenceForward<C extends CellTypes>(
   kernels: Kernels,
   cell: Cell<C>,
-  { states, kept, x, initial, parameters }: SequenceTensors<C>,
+  { states, kept, x, initial, weights }: SequenceTensors<C>,
 ): void {
-  const weights = cell.weights(kernels, parameters);
   const T = stepsOf(states[cell.states[0]]);
   const chunk = cell.kept.length > 0 ? stepsOf(kept[cell.kept[0]]) : T;
   const statesAt = stepsIn(cell.states, states);
@@ -80,10 +79,9 @@ export function sequenceBackward<C extends CellTypes>(
   gradients: SequenceGradients<C>,
   scratch: SequenceScratch<C>,
   d: LossGradients<C>,
-  { states, kept, x, initial, parameters }: SequenceTensors<C>,
+  { states, kept, x, initial, weights }: SequenceTensors<C>,
   bptt_steps: number,
 ): void {
-  const weights = cell.weights(kernels, parameters);
   const dWeights = cell.weightGradients(gradients.parameters);
   const chunk = stepsOf(scratch.dz[cell.gradients[0]]);
   const statesAt = stepsIn(cell.states, states);

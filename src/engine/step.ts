@@ -11,15 +11,14 @@ export interface StepTensors<C extends CellTypes> {
   readonly kept: Each<C['Kept'], Tensor>;
   readonly xt: Tensor;
   readonly prev: Each<C['State'], Tensor>;
-  readonly parameters: Each<C['Parameter'], Tensor>;
+  readonly weights: C['Weights'];
 }
 
 /** @param step next and kept are written */
 export function stepForward<C extends CellTypes>(kernels: Kernels, cell: Cell<C>, step: StepTensors<C>): void {
-  const weights = cell.weights(kernels, step.parameters);
   const inRows = stepRows(cell, step);
-  cell.projectInput(kernels, inRows, weights, rows(step.xt));
-  cell.recur(kernels, inRows, weights);
+  cell.projectInput(kernels, inRows, step.weights, rows(step.xt));
+  cell.recur(kernels, inRows, step.weights);
 }
 
 /** The gradients of what a step starts from, each of its shape. */
@@ -42,7 +41,7 @@ export function stepBackward<C extends CellTypes>(
   d_next: Each<C['State'], Tensor>,
   step: StepTensors<C>,
 ): void {
-  const weights = cell.weights(kernels, step.parameters);
+  const { weights } = step;
   const dWeights = cell.weightGradients(gradients.parameters);
   const inRows = stepRows(cell, step);
   const dzRows = rowsOf(cell.gradients, dz);

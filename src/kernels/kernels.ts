@@ -76,6 +76,18 @@ export interface Loops {
     c_prev: Rows,
     c_next: Rows,
   ): void;
+
+  /**
+   * The end of a step of the GRU, from the pre-activations that zt and cct hold when they arrive:
+   * zt = σ(zt), cct = tanh(cct), a_next = zt∘a_prev + (1 − zt)∘cct. a_prev is other memory than a_next.
+   */
+  gruOutput(gates: GruGates, a_next: Rows, a_prev: Rows): void;
+
+  /**
+   * And backward: dzz = da_next∘(a_prev − cct)∘zt∘(1 − zt), dzc = da_next∘(1 − zt)∘(1 − cct²), da_prev = da_next∘zt.
+   * da_prev may be the same memory as da_next.
+   */
+  gruOutputGradients(dz: GruGateGradients, da_prev: Rows, da_next: Rows, gates: GruGates, a_prev: Rows): void;
 }
 
 /** The loops for one type of numbers, and the way that they lay numbers out. */
@@ -135,6 +147,18 @@ export interface LstmGateGradients {
   readonly dzi: Rows;
   readonly dzc: Rows;
   readonly dzo: Rows;
+}
+
+/** What ends a step of the GRU, each (m, n_a): update gate, candidate. */
+export interface GruGates {
+  readonly zt: Rows;
+  readonly cct: Rows;
+}
+
+/** The gradients of their pre-activations, each (m, n_a). */
+export interface GruGateGradients {
+  readonly dzz: Rows;
+  readonly dzc: Rows;
 }
 
 /**

@@ -47,6 +47,14 @@ export const KERNELS: { readonly [Name in keyof Loops]: DescriptionOf<Parameters
   softmaxRows: [rows('p'), number('p')],
   lstmGates: [gates, rows('p'), rows('p'), rows('p')],
   lstmGateGradients: [gateGradients, rows('p'), rows('p'), rows('p'), gates, rows('p'), rows('p')],
+  gruOutput: [{ zt: rows('p'), cct: rows('p') }, rows('p'), rows('p')],
+  gruOutputGradients: [
+    { dzz: rows('p'), dzc: rows('p') },
+    rows('p'),
+    rows('p'),
+    { zt: rows('p'), cct: rows('p') },
+    rows('p'),
+  ],
 };
 
 export type KernelName = keyof Loops;

@@ -1,5 +1,5 @@
 import { arrayOf, type Dtype, type Numbers } from '../tensor/tensor.js';
-import type { Build, Factor, Kernels, LstmGateGradients, LstmGates, Matrix, Rows } from './kernels.js';
+import type { Build, Factor, GruGateGradients, GruGates, Kernels, LstmGateGradients, LstmGates, Matrix, Rows } from './kernels.js';
 
 /**
  * The kernels in plain TypeScript: the oracle for any faster build, and what computes where there is none. Every
@@ -36,6 +36,8 @@ function plain(dtype: Dtype): Kernels {
     softmaxRows,
     lstmGates,
     lstmGateGradients,
+    gruOutput,
+    gruOutputGradients,
   };
 }
 
@@ -321,5 +323,32 @@ function lstmGateGradients(
     dzc.data[dzc.offset + k] = g * i * (1 - cc * cc);
     dzo.data[dzo.offset + k] = da * tanh_c * o * (1 - o);
     dc_prev.data[dc_prev.offset + k] = g * f;
+  }
+}
+
+function gruOutput({ zt, cct }: GruGates, a_next: Rows, a_prev: Rows): void {
+  for (let k = 0; k < a_next.length; k++) {
+    const z = sigmoidOf(zt.data[zt.offset + k]);
+    const cc = tanhOf(cct.data[cct.offset + k]);
+    zt.data[zt.offset + k] = z;
+    cct.data[cct.offset + k] = cc;
+    a_next.data[a_next.offset + k] = cc + z * (a_prev.data[a_prev.offset + k] - cc);
+  }
+}
+
+function gruOutputGradients(
+  { dzz, dzc }: GruGateGradients,
+  da_prev: Rows,
+  da_next: Rows,
+  { zt, cct }: GruGates,
+  a_prev: Rows,
+): void {
+  for (let k = 0; k < a_prev.length; k++) {
+    const da = da_next.data[da_next.offset + k];
+    const z = zt.data[zt.offset + k];
+    const cc = cct.data[cct.offset + k];
+    dzz.data[dzz.offset + k] = da * z * (a_prev.data[a_prev.offset + k] - cc) * (1 - z);
+    dzc.data[dzc.offset + k] = da * (1 - z) * (1 - cc * cc);
+    da_prev.data[da_prev.offset + k] = da * z;
   }
 }

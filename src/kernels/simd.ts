@@ -159,6 +159,21 @@ function kernelsOf(dtype: Dtype, arena: Arena): Kernels {
         c_next.length,
       );
     },
+    gruOutput({ zt, cct }, a_next, a_prev) {
+      loops.gruOutput(at(zt), at(cct), at(a_next), at(a_prev), a_next.length);
+    },
+    gruOutputGradients({ dzz, dzc }, da_prev, da_next, { zt, cct }, a_prev) {
+      loops.gruOutputGradients(
+        at(dzz),
+        at(dzc),
+        at(da_prev),
+        at(da_next),
+        at(zt),
+        at(cct),
+        at(a_prev),
+        a_prev.length,
+      );
+    },
   };
 }
 

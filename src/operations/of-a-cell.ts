@@ -27,6 +27,18 @@ import { tensor } from './symbols.js';
 /** What there is to say of a cell beside its equations. Its four operations follow from both. */
 export interface CellEntry<C extends CellTypes = CellTypes> {
   readonly cell: Cell<C>;
+  /** The cell of a request whose parameters these are, where they decide. It has the names of `cell`. */
+  readonly cellWith?: (parameters: Values) => Cell<C>;
+  /** Members of every request beside its tensors. */
+  readonly options?: Members;
+  /**
+   * Checks the options against the parameters.
+   *
+   * @param at      the pointer of the parameters
+   * @param isGiven do the parameters come with the request, and not in a cache?
+   * @throws Refusal invalid-request
+   */
+  readonly check?: (options: Values, parameters: Values, at: string, isGiven: boolean) => void;
   /** Begins the names of its schemas, and in lower case its operationIds and paths. */
   readonly name: string;
   readonly tag: Tag;
@@ -70,6 +82,7 @@ function stepForwardOf<C extends CellTypes>(entry: Entry<C>): Operation {
       xt: tensor('n_x m', 'input of the step'),
       ...tensorsFor(states, prev, 'n_a m', (state) => `${state} before the step`),
       parameters,
+      ...entry.options,
       dtype,
     }),
     answer: group(`${name}CellForwardResult`, `the ${cell.states.length > 1 ? 'states' : 'state'} after the step`, {
@@ -80,10 +93,14 @@ function stepForwardOf<C extends CellTypes>(entry: Entry<C>): Operation {
         ...sources([...cell.states.map(prev), 'xt', 'parameters'], itself, repeats),
       }),
     }),
+    check: (request) => checkParameters(entry, request),
+    when: { answer: whenGiven(entry, '/cache/parameters') },
     time: 'forward',
     flops: (sizes) => forwardFlops(entry, sizes),
     run(kernels, request: Values, answer: Values) {
-      stepForward(kernels, cell, stepIn(cell, { ...(answer.cache as Values), ...request, ...answer }));
+      const ofRequest = cellFor(entry, request);
+      const step = stepIn(kernels, ofRequest, { ...(answer.cache as Values), ...request, ...answer });
+      stepForward(kernels, ofRequest, step);
       predictIf(kernels, answer.yt_pred, prediction, request, answer[next(cell.states[0])]);
     },
   });
@@ -101,6 +118,7 @@ function stepBackwardOf<C extends CellTypes>(entry: Entry<C>): Operation {
     request: group(`${name}CellBackwardRequest`, `the ${gradients} of one time step, and what its forward step kept`, {
       cache: stepCache(entry),
       ...lossGradients(cell.states.map(next)),
+      ...entry.options,
       dtype,
     }),
     answer: group(`${name}CellBackwardResult`, 'gradients of the step', {
@@ -116,13 +134,16 @@ function stepBackwardOf<C extends CellTypes>(entry: Entry<C>): Operation {
       }),
     }),
     scratch: workingGradients(cell, 'n_a m'),
+    check: (request) => checkParameters(entry, request),
+    when: { answer: whenGiven(entry, '/gradients', gradient) },
     time: 'backward',
     flops: (sizes) => backwardFlops(entry, sizes),
     run(kernels, request: Values, answer: Values, scratch: Values) {
       const gradients = answer.gradients as Values;
+      const ofRequest = cellFor(entry, request);
       stepBackward(
         kernels,
-        cell,
+        ofRequest,
         {
           dxt: gradients.dxt as Tensor,
           d_prev: pick(cell.states, (state) => gradient(prev(state)), gradients),
@@ -130,7 +151,7 @@ function stepBackwardOf<C extends CellTypes>(entry: Entry<C>): Operation {
         },
         pick(cell.gradients, itself, scratch),
         pick(cell.states, (state) => gradient(next(state)), request),
-        stepIn(cell, request.cache as Values),
+        stepIn(kernels, ofRequest, request.cache as Values),
       );
     },
   });
@@ -153,6 +174,7 @@ function sequenceForwardOf<C extends CellTypes>(entry: Entry<C>): Operation {
       ...initialStates(entry),
       parameters,
       caches,
+      ...entry.options,
       dtype,
     }),
     answer: group(`${name}ForwardResult`, 'the states of the sequence', {
@@ -175,13 +197,16 @@ function sequenceForwardOf<C extends CellTypes>(entry: Entry<C>): Operation {
       ),
     },
     symbols: ({ m, T_x }) => ({ T_c: chunkSteps(m, T_x) }),
-    when: { answer: whenKept, scratch: { kept: (request: Values) => request.caches === 'none' } },
+    check: (request) => checkParameters(entry, request),
+    when: { answer: { ...whenKept, ...whenGiven(entry, '/caches/parameters') }, scratch: { '/kept': (request: Values) => request.caches === 'none' } },
     deposit: depositedCaches,
     time: 'forward',
     flops: (sizes) => forwardFlops(entry, sizes),
     run(kernels, request: Values, answer: Values, scratch: Values) {
       const kept = (answer.caches ?? scratch.kept) as Values;
-      sequenceForward(kernels, cell, sequenceIn(cell, { ...kept, ...request, ...scratch, ...answer }));
+      const ofRequest = cellFor(entry, request);
+      const sequence = sequenceIn(kernels, ofRequest, { ...kept, ...request, ...scratch, ...answer });
+      sequenceForward(kernels, ofRequest, sequence);
       predictIf(kernels, answer[y], prediction, request, answer[cell.states[0]]);
     },
   });
@@ -210,6 +235,7 @@ function sequenceBackwardOf<C extends CellTypes>(entry: Entry<C>): Operation {
         cache_id,
         ...sequenceLossGradients(entry),
         bptt_steps,
+        ...entry.options,
         dtype,
       },
       {
@@ -247,17 +273,23 @@ function sequenceBackwardOf<C extends CellTypes>(entry: Entry<C>): Operation {
       ...workingGradients(cell, 'n_a m T_c'),
     },
     symbols: ({ m, T_da }) => ({ T_c: chunkSteps(m, T_da) }),
-    when: { forward: (request: Values) => request.caches === undefined },
+    check: (request) => checkParameters(entry, request),
+    when: {
+      answer: whenGiven(entry, '/gradients', gradient),
+      forward: (request: Values) => request.caches === undefined,
+    },
     attachment: storedCaches,
     time: 'backward',
     flops: (sizes) => backwardFlops(entry, sizes),
     run(kernels, request: Values, answer: Values, scratch: Values, forward: Values | undefined) {
       const gradients = answer.gradients as Values;
-      const kept = sequenceIn(cell, (request.caches as Values | undefined) ?? { ...forward, ...request, ...scratch });
-      if (forward) sequenceForward(kernels, cell, kept);
+      const ofRequest = cellFor(entry, request);
+      const values = (request.caches as Values | undefined) ?? { ...forward, ...request, ...scratch };
+      const sequence = sequenceIn(kernels, ofRequest, values);
+      if (forward) sequenceForward(kernels, ofRequest, sequence);
       sequenceBackward(
         kernels,
-        cell,
+        ofRequest,
         {
           dx: gradients.dx as Tensor,
           initial: pick(cell.states, (state) => gradient(initial(state)), gradients),
@@ -268,7 +300,7 @@ function sequenceBackwardOf<C extends CellTypes>(entry: Entry<C>): Operation {
           dz: pick(cell.gradients, itself, scratch),
         },
         each(cell.states, (state) => request[gradient(state)] as Tensor | undefined),
-        kept,
+        sequence,
         (request.bptt_steps as number | undefined) ?? Number.POSITIVE_INFINITY,
       );
     },
@@ -340,12 +372,48 @@ function sequenceLossGradients<C extends CellTypes>({ cell, states }: Entry<C>):
   return Object.fromEntries(all);
 }
 
+/** The parameters of a cell, without those of the prediction. */
+function ofCell<C extends CellTypes>({ parameters, prediction: { W, b } }: Entry<C>): [string, TensorMember][] {
+  return Object.entries(parameters.members).filter(([name]) => name !== W && name !== b);
+}
+
 /** The gradients of the cell's parameters, to which each example adds its part. */
-function parameterGradients<C extends CellTypes>({ parameters }: Entry<C>): Record<string, TensorMember> {
-  const needed = Object.entries(parameters.members).filter(([, member]) => !member.optional);
+function parameterGradients<C extends CellTypes>(entry: Entry<C>): Record<string, TensorMember> {
   return Object.fromEntries(
-    needed.map(([name, member]) => {
+    ofCell(entry).map(([name, member]) => {
       return [gradient(name), { ...member, isFactor: false, isSum: true, description: `gradient of ${name}` }];
+    }),
+  );
+}
+
+/** The parameters of a request, and where they are. Its caches hold them, or the request itself. */
+function parametersOf(request: Values): { parameters: Values; at: string; isGiven: boolean } {
+  const [name] = ['caches', 'cache'].filter((name) => typeof request[name] === 'object');
+  const holder = name === undefined ? request : (request[name] as Values);
+  const at = name === undefined ? '/parameters' : `/${name}/parameters`;
+  return { parameters: holder.parameters as Values, at, isGiven: name === undefined };
+}
+
+function cellFor<C extends CellTypes>({ cell, cellWith }: Entry<C>, request: Values): Cell<C> {
+  return cellWith ? cellWith(parametersOf(request).parameters) : cell;
+}
+
+function checkParameters<C extends CellTypes>({ check }: Entry<C>, request: Values): void {
+  if (!check) return;
+  const { parameters, at, isGiven } = parametersOf(request);
+  check(request, parameters, at, isGiven);
+}
+
+/** What belongs to a parameter of the cell that may be left out is there if the parameter is. */
+function whenGiven<C extends CellTypes>(
+  entry: Entry<C>,
+  around: string,
+  nameOf: (name: string) => string = itself,
+): Record<string, (request: Values) => boolean> {
+  const optionals = ofCell(entry).filter(([, { optional }]) => optional);
+  return Object.fromEntries(
+    optionals.map(([name]) => {
+      return [`${around}/${nameOf(name)}`, (request: Values) => parametersOf(request).parameters[name] !== undefined];
     }),
   );
 }
@@ -369,10 +437,10 @@ function forwardFlops<C extends CellTypes>({ parameters }: Entry<C>, sizes: Size
 }
 
 /** And backward, with the steps forward if they are computed again: W·z, Wᵀ·dz and dz·zᵀ. */
-function backwardFlops<C extends CellTypes>({ parameters }: Entry<C>, sizes: Sizes): number {
+function backwardFlops<C extends CellTypes>(entry: Entry<C>, sizes: Sizes): number {
   const { m, T_da = 1 } = sizes;
-  const ofCell = Object.values(parameters.members).filter((member) => !member.optional);
-  return 2 * m * T_da * 3 * weightsIn(ofCell, sizes);
+  const members = ofCell(entry).map(([, member]) => member);
+  return 2 * m * T_da * 3 * weightsIn(members, sizes);
 }
 
 /** How many weights activations are multiplied with. */
@@ -390,23 +458,25 @@ function pick<Name extends string>(
   return each(names, (name) => values[nameOf(name)] as Tensor);
 }
 
-function stepIn<C extends CellTypes>({ states, kept }: Cell<C>, values: Values): StepTensors<C> {
+function stepIn<C extends CellTypes>(kernels: Kernels, cell: Cell<C>, values: Values): StepTensors<C> {
+  const { states, kept } = cell;
   return {
     next: pick(states, next, values),
     kept: pick(kept, itself, values),
     xt: values.xt as Tensor,
     prev: pick(states, prev, values),
-    parameters: values.parameters as Each<string, Tensor>,
+    weights: cell.weights(kernels, values.parameters as Each<C['Parameter'], Tensor>),
   };
 }
 
-function sequenceIn<C extends CellTypes>({ states, kept }: Cell<C>, values: Values): SequenceTensors<C> {
+function sequenceIn<C extends CellTypes>(kernels: Kernels, cell: Cell<C>, values: Values): SequenceTensors<C> {
+  const { states, kept } = cell;
   return {
     states: pick(states, itself, values),
     kept: pick(kept, itself, values),
     x: values.x as Tensor,
     initial: pick(states, initial, values),
-    parameters: values.parameters as Each<string, Tensor>,
+    weights: cell.weights(kernels, values.parameters as Each<C['Parameter'], Tensor>),
   };
 }
 

@@ -35,8 +35,14 @@ export interface Operation {
   readonly batch: string | undefined;
   /** Symbols beside those of the request that shapes of the scratch are written with. */
   symbols(sizes: Sizes): Sizes;
-  /** Does a request have this member of the answer, the forward pass or the scratch? */
-  exists(part: Part, name: string, request: Values): boolean;
+  /** Does a request have the tensor of this pointer in its answer, its forward pass or its scratch? */
+  exists(part: Part, pointer: string, request: Values): boolean;
+  /**
+   * Checks what shapes do not say.
+   *
+   * @throws Refusal invalid-request, invalid-tensor
+   */
+  check(request: Values, sizes: Sizes): void;
   /** A group of the request that may come from a store. */
   readonly attachment: Attachment | undefined;
   /** A group of the answer that may go to a store. */
@@ -83,12 +89,13 @@ export interface OperationEntry<I extends Members, O extends Members, F extends 
   readonly forward?: F;
   readonly scratch?: S;
   symbols?(sizes: Sizes): Sizes;
-  /** Members that exist for some requests only, and the forward pass, which exists whole or not at all. */
+  /** Members that exist for some requests only, by pointer, and the forward pass, which exists whole or not at all. */
   readonly when?: {
-    readonly answer?: { readonly [N in keyof O]?: (request: ValuesOf<I>) => boolean };
+    readonly answer?: Conditions<O, ValuesOf<I>>;
     readonly forward?: (request: ValuesOf<I>) => boolean;
-    readonly scratch?: { readonly [N in keyof S]?: (request: ValuesOf<I>) => boolean };
+    readonly scratch?: Conditions<S, ValuesOf<I>>;
   };
+  check?(request: ValuesOf<I>, sizes: Sizes): void;
   readonly attachment?: Attachment & { readonly name: keyof I; readonly as: keyof I };
   readonly deposit?: Deposit & { readonly group: keyof O; readonly id: keyof O; readonly expiresAt: keyof O };
   run(
@@ -100,6 +107,10 @@ export interface OperationEntry<I extends Members, O extends Members, F extends 
   ): void;
   finish?(sums: ValuesOf<O>, options: OptionsOf<I>, sizes: Sizes): void;
 }
+
+type Conditions<M extends Members, Request> = {
+  readonly [pointer in `/${keyof M & string}` | `/${keyof M & string}/${string}`]?: (request: Request) => boolean;
+};
 
 /** The values of a request that are no tensors. */
 type OptionsOf<I extends Members> = {
@@ -119,10 +130,11 @@ export function operation<
   const { id, request, answer, when = {} } = entry;
   const forward = group(`${id}Forward`, 'what the forward pass leaves', entry.forward ?? {});
   const scratch = group(`${id}Scratch`, 'tensors to work in', entry.scratch ?? {});
-  const conditions = {
-    ...keyed('answer', when.answer),
-    ...keyed('scratch', when.scratch),
-    ...keyed('forward', Object.fromEntries(Object.keys(forward.members).map((name) => [name, when.forward]))),
+  const conditions: Readonly<Record<Part, readonly (readonly [string, Condition])[]>> = {
+    request: [],
+    answer: entriesOf(when.answer),
+    scratch: entriesOf(when.scratch),
+    forward: when.forward ? [['', when.forward as Condition]] : [],
   };
   const tensors = {
     request: flatten(request),
@@ -146,7 +158,10 @@ export function operation<
     tensors,
     batch: ofBatch?.text,
     symbols: entry.symbols ?? (() => ({})),
-    exists: (part, name, request) => conditions[`${part} ${name}`]?.(request) ?? true,
+    exists: (part, pointer, request) => {
+      return conditions[part].every(([around, holds]) => !isWithin(pointer, around) || holds(request));
+    },
+    check: (entry.check ?? (() => {})) as unknown as Operation['check'],
     attachment,
     deposit,
     run: entry.run as unknown as Operation['run'],
@@ -163,6 +178,11 @@ export function groupOf({ name, members }: GroupMember, member: string): GroupMe
 
 type Condition = (request: Values) => boolean;
 
-function keyed(part: Part, conditions: object = {}): Record<string, Condition | undefined> {
-  return Object.fromEntries(Object.entries(conditions).map(([name, condition]) => [`${part} ${name}`, condition]));
+function entriesOf(conditions: object = {}): [string, Condition][] {
+  return Object.entries(conditions);
+}
+
+/** Is this the pointer of a member, or of something inside it? */
+function isWithin(pointer: string, member: string): boolean {
+  return pointer === member || pointer.startsWith(`${member}/`);
 }

@@ -32,11 +32,7 @@ export const keptCaches = <G extends GroupMember>(group: G) => ({
 const areStored = ({ caches }: Values) => caches === 'stored';
 
 /** When that exists. Stored caches are part of the answer, too, but are written elsewhere. */
-export const whenKept = {
-  caches: ({ caches }: Values) => caches !== 'none',
-  cache_id: areStored,
-  cache_expires_at: areStored,
-};
+export const whenKept = { '/caches': ({ caches }: Values) => caches !== 'none' };
 
 /** Where caches go that are to be stored. */
 export const depositedCaches = {

@@ -54,8 +54,8 @@ export function membersOf(request: Request): Members {
   const planned: PlannedTensor[] = [];
   const originsOf = (part: FilledPart): Origin[] => {
     return operation.tensors[part].flatMap((one): Origin[] => {
-      if (!operation.exists(part, one.path[0], values)) return [];
       const { path, pointer, member, source } = one;
+      if (!operation.exists(part, pointer, values)) return [];
       if (source?.of === 'answer') return [{ path, from: { key: keyOf('answer', source.pointer) } }];
       const repeated = operation.tensors.request.find((other) => other.pointer === source?.pointer);
       if (repeated && tensorAt(values, repeated)) return [{ path, from: { request: repeated } }];

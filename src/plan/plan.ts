@@ -125,7 +125,7 @@ export class KnownPlans {
   /**
    * Reads the values of the symbols from the shapes of a request, and plans its memory.
    *
-   * @throws Refusal shape-mismatch
+   * @throws Refusal shape-mismatch, or what else is wrong with the values
    */
   examine(operation: Operation, values: Values, format: Request['format'], storage?: Storage): Examined {
     const dtype = values.dtype as Dtype;
@@ -133,9 +133,11 @@ export class KnownPlans {
     const known = this.#known.get(key);
     if (known) {
       const { sizes, plan } = known;
+      operation.check(values, sizes);
       return { request: { operation, values, sizes, dtype, format, storage }, plan, accept() {} };
     }
     const sizes = bindSymbols(operation.tensors.request, values);
+    operation.check(values, sizes);
     const request = { operation, values, sizes, dtype, format, storage };
     const plan = planOf(this.#build, request, this.#formats);
     return {

@@ -74,8 +74,8 @@ export interface ChoiceMember<C extends string = string> {
   readonly kind: 'choice';
   readonly name: string;
   readonly choices: readonly C[];
-  /** Taken when the member is absent. */
-  readonly otherwise: C;
+  /** Taken when the member is absent; undefined: it stays absent. */
+  readonly otherwise: C | undefined;
   readonly description: string;
   readonly optional: true;
 }
@@ -200,7 +200,7 @@ export function sharing<G extends GroupMember>(group: G, sources: { readonly [N 
 export function choice<const C extends string>(
   name: string,
   choices: readonly C[],
-  otherwise: NoInfer<C>,
+  otherwise: NoInfer<C> | undefined,
   description: string,
 ): ChoiceMember<C> {
   return { kind: 'choice', name, choices, otherwise, description, optional: true };
@@ -224,7 +224,9 @@ export type Value = AnyTensor | Values | string | number;
 /** The type of the values that a signature describes. */
 export type ValuesOf<M extends Members> = {
   readonly [N in keyof M]: M[N] extends ChoiceMember
-    ? ValueOf<M[N]>
+    ? M[N]['otherwise'] extends string
+      ? ValueOf<M[N]>
+      : ValueOf<M[N]> | undefined
     : M[N]['optional'] extends false
       ? ValueOf<M[N]>
       : ValueOf<M[N]> | undefined;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Kernels, LstmGateGradients, LstmGates, Matrix, Rows } from '../../src/kernels/kernels.js';
+import type { GruGateGradients, GruGates, Kernels, LstmGateGradients, LstmGates, Matrix, Rows } from '../../src/kernels/kernels.js';
 import { call, type KernelName, kernelNames, operandsOf, type Sizes } from '../../src/kernels/list.js';
 import { reference } from '../../src/kernels/reference.js';
 import { buildOf } from '../../src/kernels/simd.js';
@@ -70,6 +70,13 @@ const elementWise: Partial<Record<KernelName, (...elements: number[]) => number[
     const tanh = Math.tanh(c_next);
     const g = dc + da * o * (1 - tanh ** 2);
     return [g * c_prev * f * (1 - f), g * c * i * (1 - i), g * i * (1 - c ** 2), da * tanh * o * (1 - o), g * f];
+  },
+  gruOutput(zz, zc, _a_next, a_prev) {
+    const [z, c] = [sigma(zz), Math.tanh(zc)];
+    return [z, c, z * a_prev + (1 - z) * c];
+  },
+  gruOutputGradients(_dzz, _dzc, _da_prev, da, z, c, a_prev) {
+    return [da * (a_prev - c) * z * (1 - z), da * (1 - z) * (1 - c ** 2), da * z];
   },
 };
 
@@ -635,7 +642,35 @@ function composedGradients(
   kernels.sigmoidGradient(dzi, dzi, it);
 }
 
-describe.each(allKernels)('$tier $dtype: the fused kernels of the LSTM', ({ kernels, dtype, tier }) => {
+/** What gruOutput does, in elementary kernels. @param difference room to work in */
+function composedOutput(kernels: Kernels, { zt, cct }: GruGates, a_next: Rows, a_prev: Rows, difference: Rows): void {
+  kernels.sigmoid(zt);
+  kernels.tanh(cct);
+  kernels.fillRows(a_next, cct);
+  kernels.subtract(difference, a_prev, cct);
+  kernels.addHadamard(a_next, zt, difference);
+}
+
+/** What gruOutputGradients does, in elementary kernels. @param rest, ones room to work in; ones holds ones */
+function composedOutputGradients(
+  kernels: Kernels,
+  { dzz, dzc }: GruGateGradients,
+  da_prev: Rows,
+  da_next: Rows,
+  { zt, cct }: GruGates,
+  a_prev: Rows,
+  [rest, ones]: readonly Rows[],
+): void {
+  kernels.subtract(rest, ones, zt);
+  kernels.hadamard(dzc, da_next, rest);
+  kernels.tanhGradient(dzc, dzc, cct);
+  kernels.hadamard(da_prev, da_next, zt);
+  kernels.subtract(dzz, a_prev, cct);
+  kernels.hadamard(dzz, da_prev, dzz);
+  kernels.hadamard(dzz, dzz, rest);
+}
+
+describe.each(allKernels)('$tier $dtype: the fused kernels', ({ kernels, dtype, tier }) => {
   /** Plain TypeScript computes in float64 between two stores, and a fused kernel stores less. */
   const expectEqual = (actual: number[], expected: number[]) =>
     tier === 'scalar' && dtype === 'float32' ? expectNear(actual, expected, dtype) : expectSame(actual, expected);
@@ -649,7 +684,39 @@ describe.each(allKernels)('$tier $dtype: the fused kernels of the LSTM', ({ kern
   /** A fused kernel works through 2 KiB of each array at a time. */
   const lengths = [...upTo(37), 255, 256, 257, 515, 700];
 
-  it('give what the elementary kernels give', () => {
+  it('of the GRU give what the elementary kernels give', () => {
+    for (const length of lengths) {
+      for (const offset of [0, 3]) {
+        const [fused, composed] = [kernels.gruOutput, composedOutput.bind(undefined, kernels)].map((output) =>
+          run(5, length, offset, ([zt, cct, a_next, a_prev, difference]) => {
+            output({ zt, cct }, a_next, a_prev, difference);
+            difference.data.fill(0);
+          }),
+        );
+        expectEqual(fused, composed);
+      }
+    }
+  });
+
+  it.each([
+    ['memory of its own', false],
+    ['the memory of da_next', true],
+  ])('of the GRU hand back what the elementary kernels hand back, with da_prev in %s', (_, inPlace) => {
+    for (const length of lengths) {
+      const [fused, composed] = [kernels.gruOutputGradients, composedOutputGradients.bind(undefined, kernels)].map(
+        (gradients) =>
+          run(9, length, 1, ([dzz, dzc, da_prev, da_next, zt, cct, a_prev, rest, ones]) => {
+            for (let i = 0; i < length; i++) ones.data[ones.offset + i] = 1;
+            const room = [rest, ones];
+            gradients({ dzz, dzc }, inPlace ? da_next : da_prev, da_next, { zt, cct }, a_prev, room);
+            rest.data.fill(0);
+          }),
+      );
+      expectEqual(fused, composed);
+    }
+  });
+
+  it('of the LSTM give what the elementary kernels give', () => {
     for (const length of lengths) {
       for (const offset of [0, 3]) {
         const [fused, composed] = [kernels.lstmGates, composedGates.bind(undefined, kernels)].map((gates) =>
@@ -665,7 +732,7 @@ describe.each(allKernels)('$tier $dtype: the fused kernels of the LSTM', ({ kern
   it.each([
     ['memory of its own', false],
     ['the memory of dc_next', true],
-  ])('hand back what the elementary kernels hand back, with dc_prev in %s', (_, inPlace) => {
+  ])('of the LSTM hand back what the elementary kernels hand back, with dc_prev in %s', (_, inPlace) => {
     for (const length of lengths) {
       const [fused, composed] = [kernels.lstmGateGradients, composedGradients.bind(undefined, kernels)].map(
         (gradients) =>

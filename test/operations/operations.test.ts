@@ -48,6 +48,8 @@ function withNulls({ members }: GroupMember, values: JsonObject): JsonObject {
   return Object.fromEntries(filled);
 }
 
+/** The cells of the table: rnn, lstm, … */
+const networks = operations.flatMap(({ id }) => (id.endsWith('CellForward') ? [id.replace('CellForward', '')] : []));
 const byId = operations.map((operation): [string, Operation] => [operation.id, operation]);
 
 describe.each(byId)('%s, on any build, in any type,', (id, operation) => {
@@ -118,7 +120,7 @@ describe.each(byId)('%s', (id, operation) => {
   });
 });
 
-describe.each(['rnnCellForward', 'rnnForward', 'lstmCellForward', 'lstmForward'])('the cache of %s', (id) => {
+describe.each(operations.filter(({ time }) => time === 'forward').map(({ id }) => id))('the cache of %s', (id) => {
   it('repeats the inputs with all their bits: −0, denormals and large numbers', () => {
     const values = [-0, 5e-324, 0, -1.5e-310, 0.1, 1e-7, 1e21];
     let at = 0;
@@ -129,11 +131,16 @@ describe.each(['rnnCellForward', 'rnnForward', 'lstmCellForward', 'lstmForward']
     const outcome = ask(id, text);
     if (!outcome.ok) throw new Error(outcome.faults[0].detail);
     const answer = Buffer.concat(outcome.body).toString();
-    const names = Object.keys(request);
+    const names = Object.keys(request).filter((name) => name !== 'reset');
     expect(names.length).toBeGreaterThanOrEqual(3);
     for (const name of names) expect(answer).toContain(`"${name}":${jsonText(request[name])}`);
   });
 });
+
+/** What each step of a sequence is computed with. */
+function weightsOf({ parameters, reset }: JsonObject): JsonObject {
+  return { parameters, ...(reset ? { reset } : {}) };
+}
 
 /** JSON.stringify, but numbers are written as the service writes them. */
 function jsonText(value: Json): string {
@@ -145,7 +152,7 @@ function jsonText(value: Json): string {
     .join()}}`;
 }
 
-describe.each(['rnn', 'lstm'])('%s over a sequence, on any build, in any type,', (net) => {
+describe.each(networks)('%s over a sequence, on any build, in any type,', (net) => {
   const lstm = net === 'lstm';
   const sequence = (id: string) => operationCalled(`${net}${id}`);
   const machinery = fc.record({ kernels: anyBuild, dtype: anyDtype });
@@ -171,10 +178,10 @@ describe.each(['rnn', 'lstm'])('%s over a sequence, on any build, in any type,',
             xt,
             a_prev,
             ...(lstm ? { c_prev } : {}),
-            parameters: request.parameters,
+            ...weightsOf(request),
           });
           expect(cell.a_next).toEqual(at(whole.a, t));
-          expect(cell.yt_pred).toEqual(at(lstm ? whole.y : whole.y_pred, t));
+          expect(cell.yt_pred).toEqual(at(whole.y ?? whole.y_pred, t));
           if (lstm) expect(cell.c_next).toEqual(at(whole.c, t));
           a_prev = cell.a_next;
           c_prev = cell.c_next;
@@ -202,7 +209,7 @@ describe.each(['rnn', 'lstm'])('%s over a sequence, on any build, in any type,',
         xt,
         a_prev,
         ...(lstm ? { c_prev } : {}),
-        parameters: request.parameters,
+        ...weightsOf(request),
       });
       caches.push(cell.cache);
       [a_prev, c_prev] = [cell.a_next, cell.c_next];
@@ -301,7 +308,7 @@ describe.each(['rnn', 'lstm'])('%s over a sequence, on any build, in any type,',
             x: cut(inputs.x),
             a0: before(forward.a, inputs.a0),
             ...c0,
-            parameters: inputs.parameters,
+            ...weightsOf(inputs),
             da: cut(da),
             ...(dc ? { dc: cut(dc) } : {}),
           }).gradients as JsonObject;
@@ -384,7 +391,8 @@ describe.each(['rnn', 'lstm'])('%s over a sequence, on any build, in any type,',
       return askJsonOn(id, { ...request, dtype, caches: 'stored' }).cache_id;
     };
     const da = Array(3).fill([[1, 1]]);
-    const [own, other, Own, Other] = lstm ? ['lstm', 'rnn', 'Lstm', 'Rnn'] : ['rnn', 'lstm', 'Rnn', 'Lstm'];
+    const [own, other] = [net, networks.find((one) => one !== net) as string];
+    const [Own, Other] = [own, other].map((name) => name[0].toUpperCase() + name.slice(1));
     expect(refusal(`${net}Backward`, { cache_id: store(`${other}Forward`, 'float64'), da })).toEqual({
       code: 'invalid-request',
       faults: [

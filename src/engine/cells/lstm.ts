@@ -1,7 +1,14 @@
-import type { Factor, Kernels, LstmGateGradients, Matrix, Rows } from '../../kernels/kernels.js';
-import type { Tensor } from '../../tensor/tensor.js';
+import type { LstmGateGradients, Rows } from '../../kernels/kernels.js';
 import type { Cell } from '../cell.js';
-import { clear, columnBlock, rows } from '../layout.js';
+import { clear } from '../layout.js';
+import {
+  addInputGradients,
+  type GateWeightGradients,
+  type GateWeights,
+  gateWeightGradients,
+  gateWeights,
+  projectGate,
+} from './gate.js';
 
 /** One of something for each gate: forget f, update i, candidate c, output o. */
 interface PerGate<Item> {
@@ -9,20 +16,6 @@ interface PerGate<Item> {
   readonly i: Item;
   readonly c: Item;
   readonly o: Item;
-}
-
-/** One gate's weights, W = [Wa | Wx]: the columns belong to z = [a_prev ; xt]. */
-interface GateWeights {
-  readonly Wa: Factor; //       (n_a, n_a)
-  readonly Wx: Factor; //       (n_a, n_x)
-  readonly b: Rows; //          (n_a)
-}
-
-/** Their gradients. */
-interface GateWeightGradients {
-  readonly dWa: Matrix; //      (n_a, n_a)
-  readonly dWx: Matrix; //      (n_a, n_x)
-  readonly db: Rows; //         (n_a)
 }
 
 interface Lstm {
@@ -57,21 +50,18 @@ export const lstm: Cell<Lstm> = {
   kept: ['ft', 'it', 'cct', 'ot'],
   gradients: ['dzf', 'dzi', 'dzc', 'dzo'],
 
-  weights(kernels, { Wf, bf, Wi, bi, Wc, bc, Wo, bo }) {
-    const gate = (W: Tensor, b: Tensor): GateWeights => {
-      const { Wa, Wx } = blocks(W);
-      return { Wa: kernels.factor(Wa), Wx: kernels.factor(Wx), b: rows(b) };
-    };
-    return { f: gate(Wf, bf), i: gate(Wi, bi), c: gate(Wc, bc), o: gate(Wo, bo) };
-  },
-
-  weightGradients({ dWf, dbf, dWi, dbi, dWc, dbc, dWo, dbo }) {
-    const gate = (dW: Tensor, db: Tensor): GateWeightGradients => {
-      const { Wa, Wx } = blocks(dW);
-      return { dWa: Wa, dWx: Wx, db: rows(db) };
-    };
-    return { f: gate(dWf, dbf), i: gate(dWi, dbi), c: gate(dWc, dbc), o: gate(dWo, dbo) };
-  },
+  weights: (kernels, { Wf, bf, Wi, bi, Wc, bc, Wo, bo }) => ({
+    f: gateWeights(kernels, Wf, bf),
+    i: gateWeights(kernels, Wi, bi),
+    c: gateWeights(kernels, Wc, bc),
+    o: gateWeights(kernels, Wo, bo),
+  }),
+  weightGradients: ({ dWf, dbf, dWi, dbi, dWc, dbc, dWo, dbo }) => ({
+    f: gateWeightGradients(dWf, dbf),
+    i: gateWeightGradients(dWi, dbi),
+    c: gateWeightGradients(dWc, dbc),
+    o: gateWeightGradients(dWo, dbo),
+  }),
 
   /** Each gate = Wx•·xt + b• */
   projectInput(kernels, { kept: { ft, it, cct, ot } }, { f, i, c, o }, xt) {
@@ -112,22 +102,9 @@ export const lstm: Cell<Lstm> = {
     kernels.addTransposedProduct(dxt, i.Wx, dz.dzi);
     kernels.addTransposedProduct(dxt, c.Wx, dz.dzc);
     kernels.addTransposedProduct(dxt, o.Wx, dz.dzo);
-    forEachGate(dWeights, dz, ({ dWx, db }, dzGate) => {
-      kernels.addOuterProducts(dWx, dzGate, xt);
-      kernels.addRows(db, dzGate);
-    });
+    forEachGate(dWeights, dz, (gate, dzGate) => addInputGradients(kernels, gate, dzGate, xt));
   },
 };
-
-function blocks(W: Tensor): { Wa: Matrix; Wx: Matrix } {
-  const [n_a, n_a_plus_n_x] = W.shape;
-  return { Wa: columnBlock(W, 0, n_a), Wx: columnBlock(W, n_a, n_a_plus_n_x) };
-}
-
-function projectGate(kernels: Kernels, u: Rows, { Wx, b }: GateWeights, xt: Rows): void {
-  kernels.fillRows(u, b);
-  kernels.addProduct(u, Wx, xt);
-}
 
 function forEachGate(
   { f, i, c, o }: PerGate<GateWeightGradients>,

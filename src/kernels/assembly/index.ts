@@ -5,6 +5,7 @@
 import { add, addHadamard, addRows, hadamard, subtract } from './elements';
 import { sigmoidAll, tanhAll } from './exponential';
 import { sigmoidGradient, tanhGradient } from './gradients';
+import { output, outputGradients } from './gru';
 import { gateGradients, gates } from './lstm';
 import { addOuterProducts } from './outer';
 import { multiply } from './product';
@@ -134,6 +135,26 @@ export function lstmGateGradients32(
   f: usize, i: usize, c: usize, o: usize, cPrev: usize, cNext: usize, length: i32,
 ): void {
   gateGradients<f32>(dzf, dzi, dzc, dzo, dcPrev, da, dc, f, i, c, o, cPrev, cNext, length);
+}
+
+export function gruOutput64(z: usize, c: usize, aNext: usize, aPrev: usize, length: i32): void {
+  output<f64>(z, c, aNext, aPrev, length);
+}
+
+export function gruOutput32(z: usize, c: usize, aNext: usize, aPrev: usize, length: i32): void {
+  output<f32>(z, c, aNext, aPrev, length);
+}
+
+export function gruOutputGradients64(
+  dzz: usize, dzc: usize, daPrev: usize, da: usize, z: usize, c: usize, aPrev: usize, length: i32,
+): void {
+  outputGradients<f64>(dzz, dzc, daPrev, da, z, c, aPrev, length);
+}
+
+export function gruOutputGradients32(
+  dzz: usize, dzc: usize, daPrev: usize, da: usize, z: usize, c: usize, aPrev: usize, length: i32,
+): void {
+  outputGradients<f32>(dzz, dzc, daPrev, da, z, c, aPrev, length);
 }
 
 /** Where the memory that belongs to nobody begins. */
