@@ -1,5 +1,6 @@
 import type { Kernels, Rows } from '../kernels/kernels.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { Input } from './input.js';
 import type { Each } from './layout.js';
 
 /** What tells the types of one cell from those of another. */
@@ -38,10 +39,11 @@ export interface Cell<C extends CellTypes> {
   readonly gradients: readonly C['Gradient'][];
 
   weights(kernels: Kernels, parameters: Each<C['Parameter'], Tensor>): C['Weights'];
-  weightGradients(gradients: Each<`d${C['Parameter']}`, Tensor>): C['WeightGradients'];
+  /** @param gradients absent where they are not wanted */
+  weightGradients(gradients: Each<`d${C['Parameter']}`, Tensor | undefined>): C['WeightGradients'];
 
   /** What the input gives to the pre-activations, written into next or kept. For one time step or many. */
-  projectInput(kernels: Kernels, into: Omit<Step<C>, 'prev'>, weights: C['Weights'], xt: Rows): void;
+  projectInput(kernels: Kernels, into: Omit<Step<C>, 'prev'>, weights: C['Weights'], xt: Input): void;
 
   /** The states and what is kept, from the states before and from what projectInput has left. For one time step. */
   recur(kernels: Kernels, step: Step<C>, weights: C['Weights']): void;
@@ -69,13 +71,13 @@ export interface Cell<C extends CellTypes> {
     step: Omit<Step<C>, 'next'>,
   ): void;
 
-  /** The gradient of the input; adds what the input gives to the gradients of the weights. For one time step or many. */
+  /** The gradient of the input, where it is wanted; adds what the input gives to the gradients of the weights. For one time step or many. */
   projectInputBackward(
     kernels: Kernels,
-    dxt: Rows,
+    dxt: Rows | undefined,
     dWeights: C['WeightGradients'],
     dz: Each<C['Gradient'], Rows>,
     weights: C['Weights'],
-    xt: Rows,
+    xt: Input,
   ): void;
 }

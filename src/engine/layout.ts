@@ -1,5 +1,5 @@
 import type { Matrix, Rows } from '../kernels/kernels.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { Numbers, Tensor } from '../tensor/tensor.js';
 
 /**
  * How the engine sees the tensors of a request. Legend of the dimensions, used by every file in this folder:
@@ -17,14 +17,43 @@ export function rows({ data }: Tensor): Rows {
   return { data, offset: 0, length: data.length };
 }
 
-/** How many time steps a (n, m, T) tensor has. */
-export function stepsOf({ shape: [, , T] }: Tensor): number {
-  return T;
+/**
+ * A sequence as rows, the examples of one time step after those of another; each row has n numbers. Which rows are whose
+ * says Steps.
+ */
+export interface Track {
+  readonly data: Numbers;
+  readonly n: number;
 }
 
-/** Time steps from … to − 1 of a (n, m, T) tensor as rows, one step after the other. */
-export function timeRange({ shape: [n, m], data }: Tensor, from: number, to: number): Rows {
-  return { data, offset: from * m * n, length: (to - from) * m * n };
+/** A (n, m, T) tensor as rows. */
+export function track({ shape: [n], data }: Tensor): Track {
+  return { data, n };
+}
+
+/** Which rows of its tracks the time steps of a sequence have. */
+export interface Steps {
+  /** How many steps there are. */
+  readonly T: number;
+  /** Examples in the first step; in every step, where `starts` is absent. */
+  readonly m: number;
+  /** The first row of each step, and of one that would follow the last. Steps never have more examples than the one before. */
+  readonly starts?: Int32Array | undefined;
+}
+
+/** The first row of step t. */
+export function rowOf({ m, starts }: Steps, t: number): number {
+  return starts ? starts[t] : t * m;
+}
+
+/** The examples of step t. */
+export function examplesIn({ m, starts }: Steps, t: number): number {
+  return starts ? starts[t + 1] - starts[t] : m;
+}
+
+/** Rows from … to − 1 of a track. */
+export function range({ data, n }: Track, from: number, to: number): Rows {
+  return { data, offset: from * n, length: (to - from) * n };
 }
 
 /** Sets every number to zero. */
@@ -59,30 +88,36 @@ export function rowsOf<Name extends string>(names: readonly Name[], tensors: Eac
   return each(names, (name) => rows(tensors[name]));
 }
 
-/** Time steps from … to − 1 of each tensor. */
+/** The tensors as rows. */
+export function tracksOf<Name extends string>(names: readonly Name[], tensors: Each<Name, Tensor>): Each<Name, Track> {
+  return each(names, (name) => track(tensors[name]));
+}
+
+/** Rows from … to − 1 of each track. */
 export function rangesOf<Name extends string>(
   names: readonly Name[],
-  tensors: Each<Name, Tensor>,
+  tracks: Each<Name, Track>,
   from: number,
   to: number,
 ): Each<Name, Rows> {
-  return each(names, (name) => timeRange(tensors[name], from, to));
+  return each(names, (name) => range(tracks[name], from, to));
 }
 
 /**
- * One time step of each tensor: always the same rows, moved to the step that is asked for, so that a walk through time
- * leaves no garbage.
+ * Some rows of each track: always the same objects, moved to the rows that are asked for, so that a walk through time leaves
+ * no garbage.
  */
-export function stepsIn<Name extends string>(
+export function movingRows<Name extends string>(
   names: readonly Name[],
-  tensors: Each<Name, Tensor>,
-): (t: number) => Each<Name, Rows> {
-  const step = each<Name, { -readonly [Member in keyof Rows]: Rows[Member] }>(names, (name) =>
-    timeRange(tensors[name], 0, 1),
-  );
-  const moving = names.map((name) => step[name]);
-  return (t) => {
-    for (const rows of moving) rows.offset = t * rows.length;
-    return step;
+  tracks: Each<Name, Track>,
+): (from: number, count: number) => Each<Name, Rows> {
+  const rows = each<Name, { -readonly [Member in keyof Rows]: Rows[Member] }>(names, (name) => range(tracks[name], 0, 0));
+  const moving = names.map((name) => ({ n: tracks[name].n, rows: rows[name] }));
+  return (from, count) => {
+    for (const { n, rows } of moving) {
+      rows.offset = from * n;
+      rows.length = count * n;
+    }
+    return rows;
   };
 }

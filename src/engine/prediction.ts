@@ -1,17 +1,27 @@
-import type { Kernels } from '../kernels/kernels.js';
+import type { Kernels, Rows } from '../kernels/kernels.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { matrix, rows } from './layout.js';
 
 /**
- * ŷ = softmax(W·a + b), each example and time step on its own.
+ * The logits u = W·a + b of a prediction, each example and time step on its own.
  *
- * @param y prediction, (n_y, m) or (n_y, m, T_x)
  * @param W weights, (n_y, n_a)
  * @param b bias, (n_y, 1)
- * @param a hidden states, (n_a, m) or (n_a, m, T_x)
+ * @return writes u for some rows of hidden states a
  */
-export function predict(kernels: Kernels, y: Tensor, W: Tensor, b: Tensor, a: Tensor): void {
-  kernels.fillRows(rows(y), rows(b));
-  kernels.addProduct(rows(y), kernels.factor(matrix(W)), rows(a));
-  kernels.softmaxRows(rows(y), b.data.length);
+export function logitsWith(kernels: Kernels, W: Tensor, b: Tensor): (u: Rows, a: Rows) => void {
+  const [weights, bias] = [kernels.factor(matrix(W)), rows(b)];
+  return (u, a) => {
+    kernels.fillRows(u, bias);
+    kernels.addProduct(u, weights, a);
+  };
+}
+
+/** The same for the prediction ŷ = softmax(W·a + b). */
+export function predictionWith(kernels: Kernels, W: Tensor, b: Tensor): (y: Rows, a: Rows) => void {
+  const logits = logitsWith(kernels, W, b);
+  return (y, a) => {
+    logits(y, a);
+    kernels.softmaxRows(y, b.data.length);
+  };
 }

@@ -25,7 +25,7 @@ export function stepForward<C extends CellTypes>(kernels: Kernels, cell: Cell<C>
 export interface StepGradients<C extends CellTypes> {
   readonly dxt: Tensor;
   readonly d_prev: Each<C['State'], Tensor>;
-  readonly parameters: Each<`d${C['Parameter']}`, Tensor>;
+  readonly parameters: Each<`d${C['Parameter']}`, Tensor | undefined>;
 }
 
 /**

@@ -35,6 +35,12 @@ export interface Operation {
   readonly batch: string | undefined;
   /** Symbols beside those of the request that shapes of the scratch are written with. */
   symbols(sizes: Sizes): Sizes;
+  /** Symbols that are read off the numbers of a request, and not off its shapes. */
+  counted(request: Values, sizes: Sizes): Sizes;
+  /** What each block of the batch must know of the whole request, as options beside its own. */
+  facts(request: Values, sizes: Sizes): Values;
+  /** Is the tensor of this pointer part of the answer that the caller gets? It may be computed all the same. */
+  isReturned(pointer: string, request: Values): boolean;
   /** Does a request have the tensor of this pointer in its answer, its forward pass or its scratch? */
   exists(part: Part, pointer: string, request: Values): boolean;
   /**
@@ -89,6 +95,9 @@ export interface OperationEntry<I extends Members, O extends Members, F extends 
   readonly forward?: F;
   readonly scratch?: S;
   symbols?(sizes: Sizes): Sizes;
+  counted?(request: ValuesOf<I>, sizes: Sizes): Sizes;
+  facts?(request: ValuesOf<I>, sizes: Sizes): Values;
+  isReturned?(pointer: string, request: ValuesOf<I>): boolean;
   /** Members that exist for some requests only, by pointer, and the forward pass, which exists whole or not at all. */
   readonly when?: {
     readonly answer?: Conditions<O, ValuesOf<I>>;
@@ -158,6 +167,9 @@ export function operation<
     tensors,
     batch: ofBatch?.text,
     symbols: entry.symbols ?? (() => ({})),
+    counted: (entry.counted ?? (() => ({}))) as unknown as Operation['counted'],
+    facts: (entry.facts ?? (() => ({}))) as unknown as Operation['facts'],
+    isReturned: (entry.isReturned ?? (() => true)) as unknown as Operation['isReturned'],
     exists: (part, pointer, request) => {
       return conditions[part].every(([around, holds]) => !isWithin(pointer, around) || holds(request));
     },

@@ -1,4 +1,4 @@
-import { choice, type GroupMember, integer, optional, text, type Values } from '../tensor/signature.js';
+import { choice, type GroupMember, integer, names, optional, text, type Values } from '../tensor/signature.js';
 
 /** Members that several operations take beside their tensors. */
 
@@ -46,3 +46,19 @@ export const bptt_steps = integer(
   1,
   'truncated backpropagation: the sequence is cut into segments of this many time steps, counted from the first, and no gradient crosses a cut; absent: nothing is cut',
 );
+
+export const returned = names(
+  'the members of the answer that are wanted, by name, or by path where they are in a group: `["y"]`, `["gradients/dWf"]`; what is not wanted is not computed unless something else needs it; absent: all but the states after the last step',
+);
+
+/**
+ * Is a member of the answer wanted? What a request asks for in another way is: its caches.
+ *
+ * @param pointer of the member, or of a tensor in it
+ */
+export function isReturned(request: Values, pointer: string): boolean {
+  if (pointer.startsWith('/cache')) return true;
+  const wanted = request.return as readonly string[] | undefined;
+  if (!wanted) return !pointer.endsWith('_last');
+  return wanted.some((name) => pointer === `/${name}` || pointer.startsWith(`/${name}/`));
+}

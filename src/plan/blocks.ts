@@ -42,12 +42,9 @@ export function blockOf(request: Request, from: number, to: number): Request {
   const sliced: [readonly string[], AnyTensor][] = [];
   for (const { path, member, tensor } of tensorsIn(operation.tensors.request, values)) {
     const axis = batchAxis(member);
-    const own = axis < 0 ? { ...tensor, data: tensor.data.slice() } : sliceExamples(tensor, axis, from, to);
-    sliced.push([path, own]);
+    sliced.push([path, axis < 0 ? { ...tensor, data: tensor.data.slice() } : sliceExamples(tensor, axis, from, to)]);
   }
-  return {
-    ...request,
-    values: withTensors(values, sliced),
-    sizes: { ...sizes, ...(operation.batch !== undefined && { [operation.batch]: to - from }) },
-  };
+  const own = withTensors(values, sliced);
+  const bound = { ...sizes, ...(operation.batch !== undefined && { [operation.batch]: to - from }) };
+  return { ...request, values: own, sizes: { ...bound, ...operation.counted(own, bound) } };
 }

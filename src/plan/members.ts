@@ -34,6 +34,7 @@ export interface ArrangedTensor extends FlatTensor {
 
 /** Where a tensor of a filled part comes from: it is computed, or it is a tensor of the request. */
 interface Origin {
+  readonly pointer: string;
   readonly path: readonly string[];
   readonly from: { readonly key: string } | { readonly request: FlatTensor };
 }
@@ -56,14 +57,14 @@ export function membersOf(request: Request): Members {
     return operation.tensors[part].flatMap((one): Origin[] => {
       const { path, pointer, member, source } = one;
       if (!operation.exists(part, pointer, values)) return [];
-      if (source?.of === 'answer') return [{ path, from: { key: keyOf('answer', source.pointer) } }];
+      if (source?.of === 'answer') return [{ pointer, path, from: { key: keyOf('answer', source.pointer) } }];
       const repeated = operation.tensors.request.find((other) => other.pointer === source?.pointer);
-      if (repeated && tensorAt(values, repeated)) return [{ path, from: { request: repeated } }];
+      if (repeated && tensorAt(values, repeated)) return [{ pointer, path, from: { request: repeated } }];
       const shape = shapeIn(all, member);
       if (shape === undefined) return [];
       const key = keyOf(part, pointer);
       planned.push({ ...one, part, shape, strides: stridesFor(member, shape), key });
-      return [{ path, from: { key } }];
+      return [{ pointer, path, from: { key } }];
     });
   };
   const origins = { scratch: originsOf('scratch'), forward: originsOf('forward'), answer: originsOf('answer') };
@@ -81,6 +82,7 @@ function keyOf(part: FilledPart, pointer: string): string {
  * The values of one part: tensors that repeat the request, and tensors that were computed.
  *
  * @param computed by key
+ * @param isTaken  tensors of other pointers are left out
  * @throws Error if a tensor is in neither
  */
 export function valuesOf(
@@ -88,8 +90,10 @@ export function valuesOf(
   part: FilledPart,
   request: Values,
   computed: ReadonlyMap<string, AnyTensor>,
+  isTaken: (pointer: string) => boolean = () => true,
 ): Values {
-  const tensors = origins[part].map(({ path, from }): [readonly string[], AnyTensor] => {
+  const taken = origins[part].filter(({ pointer }) => isTaken(pointer));
+  const tensors = taken.map(({ path, from }): [readonly string[], AnyTensor] => {
     const tensor = 'key' in from ? computed.get(from.key) : tensorAt(request, from.request);
     if (!tensor) throw new Error(`no tensor was computed for /${path.join('/')}`);
     return [path, tensor];

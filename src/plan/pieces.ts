@@ -1,5 +1,5 @@
 import { type FormatName, type Formats, longestOf, type Slice, type TensorSlice } from '../formats/format.js';
-import { type AnyTensor, batchAxis } from '../tensor/signature.js';
+import { type AnyTensor, batchAxis, hasBatchAxis } from '../tensor/signature.js';
 import {
   arrayOf,
   dtypeOf,
@@ -103,6 +103,15 @@ export function plannedSlicesIn(pieces: readonly Piece[]): PlannedSlice[] {
   return pieces.flatMap(({ items }) => items.filter(isPlanned));
 }
 
+/** Sums of an answer that are not part of its output, but that what is written may be finished with. */
+export function unwrittenSums({ operation, values }: Request, { planned }: Plan): PlannedSlice[] {
+  if (!operation.finish) return [];
+  const unwritten = planned.filter(({ part, pointer, member }) => {
+    return part === 'answer' && !hasBatchAxis(member) && !operation.isReturned(pointer, values);
+  });
+  return unwritten.map((one) => ({ planned: one, from: 0, to: one.shape[0] ?? 1 }));
+}
+
 function isPlanned(item: Slice | PlannedSlice): item is PlannedSlice {
   return typeof item === 'object' && 'planned' in item;
 }
@@ -162,12 +171,15 @@ export function pieceTasks(pieces: readonly Piece[], ofSlices: readonly (readonl
 /** A slice as it is written: the examples of all blocks, or the sum over the blocks, in their order. */
 export function joinedOf({ planned, from, to, contributions }: SliceToJoin): TensorSlice & { readonly tensor: Tensor } {
   const axis = batchAxis(planned.member);
-  const tensor = axis < 0 ? sumOf(contributions) : joinExamples(contributions, axis);
+  const tensor = axis < 0 ? sumOf(contributions, planned.member.isNorm) : joinExamples(contributions, axis);
   const [n = 1] = planned.shape;
   return { tensor, first: from === 0, last: to === n };
 }
 
-function sumOf([first, ...others]: readonly Tensor[]): Tensor {
-  for (const { data } of others) for (let i = 0; i < data.length; i++) first.data[i] += data[i];
+function sumOf([first, ...others]: readonly Tensor[], isNorm: boolean): Tensor {
+  for (const { data } of others) {
+    if (isNorm) for (let i = 0; i < data.length; i++) first.data[i] = Math.hypot(first.data[i], data[i]);
+    else for (let i = 0; i < data.length; i++) first.data[i] += data[i];
+  }
   return first;
 }

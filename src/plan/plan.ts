@@ -1,9 +1,11 @@
 import { type FormatName, type Formats, longestOf, type Slice } from '../formats/format.js';
 import type { Build } from '../kernels/kernels.js';
 import { groupOf, type Operation } from '../operations/operation.js';
-import { bindSymbols, isArranged, tensorsIn } from '../tensor/shapes.js';
-import { type AnyTensor, hasBatchAxis, type Values } from '../tensor/signature.js';
+import { Faults } from '../tensor/refusal.js';
+import { bindSymbols, checkRanges, isArranged, type Sizes, tensorsIn } from '../tensor/shapes.js';
+import { type AnyTensor, hasBatchAxis, isNames, type Values } from '../tensor/signature.js';
 import { arrayOf, type Dtype, elements } from '../tensor/tensor.js';
+import { listed } from '../tensor/words.js';
 import { type Members, membersOf, valuesOf } from './members.js';
 import { depositOf, type Request, type Storage } from './request.js';
 
@@ -90,15 +92,16 @@ export function outputsOf(
 ): readonly Output[] {
   const { operation, values, format, storage } = request;
   const answer = valuesOf(members, 'answer', values, computed);
+  const returned = valuesOf(members, 'answer', values, computed, (pointer) => operation.isReturned(pointer, values));
   const toCaller = (written: Values): Output => {
     return { destination: 'caller', format, slices: formats[format].slicesOf(operation.answer, written) };
   };
   const deposit = depositOf(request);
-  if (!deposit) return [toCaller(answer)];
+  if (!deposit) return [toCaller(returned)];
   const { group, id, expiresAt } = deposit;
   const slices = formats.safetensors.slicesOf(groupOf(operation.answer, group), answer[group] as Values);
   return [
-    toCaller({ ...answer, [group]: undefined, [id]: storage?.id, [expiresAt]: storage?.expiresAt }),
+    toCaller({ ...returned, [group]: undefined, [id]: storage?.id, [expiresAt]: storage?.expiresAt }),
     { destination: 'store', format: 'safetensors', slices },
   ];
 }
@@ -115,7 +118,7 @@ export interface Examined {
 export class KnownPlans {
   readonly #build: Build;
   readonly #formats: Formats;
-  readonly #known = new Map<string, Pick<Request, 'sizes'> & { readonly plan: Plan }>();
+  readonly #known = new Map<string, Known>();
 
   constructor(build: Build, formats: Formats) {
     this.#build = build;
@@ -128,37 +131,71 @@ export class KnownPlans {
    * @throws Refusal shape-mismatch, or what else is wrong with the values
    */
   examine(operation: Operation, values: Values, format: Request['format'], storage?: Storage): Examined {
-    const dtype = values.dtype as Dtype;
     const key = `${operation.id} ${format} ${shapesIn(values)}`;
     const known = this.#known.get(key);
-    if (known) {
-      const { sizes, plan } = known;
-      operation.check(values, sizes);
-      return { request: { operation, values, sizes, dtype, format, storage }, plan, accept() {} };
-    }
-    const sizes = bindSymbols(operation.tensors.request, values);
-    operation.check(values, sizes);
-    const request = { operation, values, sizes, dtype, format, storage };
+    const bound = known?.bound ?? bindSymbols(operation.tensors.request, values);
+    checkRanges(operation.tensors.request, values, bound);
+    operation.check(values, bound);
+    const counted = operation.counted(values, bound);
+    const request: Request = {
+      operation,
+      values: { ...values, ...operation.facts(values, bound) },
+      sizes: { ...bound, ...counted },
+      dtype: values.dtype as Dtype,
+      format,
+      storage,
+    };
+    if (known && sameSizes(known.counted, counted)) return { request, plan: known.plan, accept() {} };
     const plan = planOf(this.#build, request, this.#formats);
+    checkReturned(request, plan);
     return {
       request,
       plan,
       accept: () => {
         if (this.#known.size === MOST_KNOWN) this.#known.clear();
-        this.#known.set(key, { sizes, plan });
+        this.#known.set(key, { bound, counted, plan });
       },
     };
   }
 }
 
+/** @throws Refusal invalid-request where a request lists a member that its answer does not have */
+function checkReturned({ operation, values }: Request, { origins }: Plan): void {
+  const wanted = values.return;
+  if (!isNames(wanted)) return;
+  const possible = operation.tensors.answer.filter(({ source }) => !source).map(({ path }) => path);
+  const faults = new Faults();
+  for (const [i, name] of wanted.entries()) {
+    const isIn = (path: readonly string[]) => `${path.join('/')}/`.startsWith(`${name}/`);
+    if (origins.answer.some(({ path }) => isIn(path))) continue;
+    const why = possible.some(isIn)
+      ? 'which the answer to this request does not have'
+      : `but must be one of ${listed([...new Set(possible.flatMap((path) => [path[0], path.join('/')]))])}`;
+    faults.add(`/return/${i}`, `/return/${i} is ${JSON.stringify(name.slice(0, 64))}, ${why}`);
+  }
+  faults.refuse('invalid-request');
+}
+
+/** A plan, with the symbols of its request: those that shapes say, and those that numbers say. */
+interface Known {
+  readonly bound: Sizes;
+  readonly counted: Sizes;
+  readonly plan: Plan;
+}
+
 const MOST_KNOWN = 256;
 
-/** Everything that determines a plan: the members of a request, their shapes and its choices. */
+function sameSizes(one: Sizes, other: Sizes): boolean {
+  for (const symbol in one) if (one[symbol] !== other[symbol]) return false;
+  return true;
+}
+
+/** Everything that determines a plan but what numbers say: the members of a request, their shapes and its choices. */
 function shapesIn(values: Values): string {
   let text = '';
   for (const name in values) {
     const value = values[name];
-    if (typeof value === 'string') text += `${name}=${value} `;
+    if (typeof value === 'string' || isNames(value)) text += `${name}=${value} `;
     else if (typeof value !== 'object')
       continue; // a number says how to compute, not how much
     else if (Array.isArray(value.shape)) text += `${name}(${value.shape}) `;

@@ -4,6 +4,7 @@ import {
   type Axis,
   batchAxis,
   type FlatTensor,
+  formOf,
   symbolicShape,
   type TensorMember,
   type Term,
@@ -11,7 +12,7 @@ import {
   timeAxis,
   type Values,
 } from './signature.js';
-import { rowMajor, type Shape } from './tensor.js';
+import { indexAt, rowMajor, type Shape } from './tensor.js';
 
 /** What the symbols stand for in one request: n_a = 5, … */
 export type Sizes = Readonly<Record<string, number>>;
@@ -36,7 +37,7 @@ export function* tensorsIn(
 ): Generator<FlatTensor & { readonly tensor: AnyTensor }> {
   for (const one of signature) {
     const tensor = tensorAt(values, one);
-    if (tensor) yield { ...one, tensor };
+    if (tensor) yield { ...one, member: formOf(one.member, tensor.shape.length), tensor };
   }
 }
 
@@ -55,7 +56,8 @@ export function bindSymbols(signature: readonly FlatTensor[], values: Values): S
     const rank = member.axes.length;
     if (shape.length === rank) return true;
     const count = `${rank} ${rank === 1 ? 'dimension' : 'dimensions'}`;
-    faults.add(pointer, `${pointer} has shape (${shape.join(', ')}), but ${symbolicShape(member)} has ${count}`);
+    const other = member.or ? `, and ${symbolicShape(member.or)} has ${member.or.axes.length}` : '';
+    faults.add(pointer, `${pointer} has shape (${shape.join(', ')}), but ${symbolicShape(member)} has ${count}${other}`);
     return false;
   });
 
@@ -201,6 +203,26 @@ function explain(axes: readonly Axis[], bindings: Bindings): string {
     return binding ? [`${symbol} = ${binding.value} from ${binding.from}`] : [];
   });
   return reasons.length === 0 ? '' : `: ${reasons.join(', ')}`;
+}
+
+/**
+ * Checks that whole numbers are in the ranges of their signature.
+ *
+ * @throws Refusal invalid-tensor that names the first number of each tensor that is not
+ */
+export function checkRanges(signature: readonly FlatTensor[], values: Values, sizes: Sizes): void {
+  const faults = new Faults();
+  for (const { pointer, member, tensor } of tensorsIn(signature, values)) {
+    if (member.numbers !== 'whole' || !member.range) continue;
+    const { least, to, isWithin } = member.range;
+    const most = isWithin ? sizes[to] : sizes[to] - 1;
+    const wrong = tensor.data.findIndex((value) => value < least || value > most);
+    if (wrong < 0) continue;
+    const at = `${pointer}/${indexAt(tensor, wrong).join('/')}`;
+    const end = isWithin ? `${to} = ${most}` : `${to} − 1 = ${most}`;
+    faults.add(at, `${at} is ${tensor.data[wrong]}, but must be from ${least} to ${end}`);
+  }
+  faults.refuse('invalid-tensor');
 }
 
 /** The shape of a tensor in this request, or undefined where a symbol in it has no value: then it does not exist. */

@@ -4,12 +4,19 @@ import type { Numbers, Tensor, WholeNumbers } from './tensor.js';
  * What an operation takes and gives, written once: members by name, tensors with symbolic shapes. Reading, writing,
  * shape errors, schemas, examples, plans of memory and property tests are all derived from these descriptions.
  */
-export type Member = TensorMember | GroupMember | ChoiceMember | IntegerMember | TextMember;
+export type Member = TensorMember | GroupMember | OptionMember;
+
+/** Members that are neither tensors nor groups of them. */
+export type OptionMember = ChoiceMember | IntegerMember | NumberMember | TextMember | NamesMember;
 export type Members = Readonly<Record<string, Member>>;
 
 export interface TensorMember<K extends Kind = Kind> {
   readonly kind: 'tensor';
   readonly numbers: K;
+  /** Which whole numbers there may be; undefined: any. */
+  readonly range: Range | undefined;
+  /** A tensor of another rank that may stand here. */
+  readonly or: TensorMember | undefined;
   /** None: a single number. */
   readonly axes: readonly Axis[];
   readonly description: string;
@@ -18,12 +25,21 @@ export interface TensorMember<K extends Kind = Kind> {
   readonly isFactor: boolean;
   /** In an answer: do the blocks of a batch each hold a summand of it? Else they hold examples of it. */
   readonly isSum: boolean;
+  /** Is it a sum of squares under a root? */
+  readonly isNorm: boolean;
   /** In an answer: which other tensor it is. Absent: it is computed. */
   readonly source: Source | undefined;
 }
 
 /** Real numbers are of the request's dtype; whole ones count and choose: lengths, classes. */
 export type Kind = 'real' | 'whole';
+
+/** Whole numbers from `least` to the value of a symbol, or to the number before it. */
+export interface Range {
+  readonly least: number;
+  readonly to: string;
+  readonly isWithin: boolean;
+}
 
 /** One axis: a sum of symbols and whole numbers, such as n_a + n_x, 2·n_a or 1. */
 export interface Axis {
@@ -58,6 +74,8 @@ export interface GroupMember<M extends Members = Members> {
   readonly optional: boolean;
   /** Members that are given together or left out together. */
   readonly together: readonly (readonly string[])[];
+  /** A member that may stand for another one: not both are given. */
+  readonly standIns: Readonly<Record<string, string>>;
   /** Ways to give the request, of which exactly one is taken; `need` must then be there, `may` can be. */
   readonly either: readonly Alternative[];
   /** In an answer: which other group it is. */
@@ -77,12 +95,27 @@ export interface ChoiceMember<C extends string = string> {
   /** Taken when the member is absent; undefined: it stays absent. */
   readonly otherwise: C | undefined;
   readonly description: string;
-  readonly optional: true;
+  readonly optional: boolean;
 }
 
 export interface IntegerMember {
   readonly kind: 'integer';
   readonly minimum: number;
+  readonly description: string;
+  readonly optional: true;
+}
+
+export interface NumberMember {
+  readonly kind: 'number';
+  /** The number is larger than this. */
+  readonly above: number;
+  readonly description: string;
+  readonly optional: true;
+}
+
+/** Names, such as those of the members of an answer. */
+export interface NamesMember {
+  readonly kind: 'names';
   readonly description: string;
   readonly optional: true;
 }
@@ -119,7 +152,7 @@ export function tensorsWith(symbols: Symbols) {
     for (const role of ['batch', 'time'] as const) {
       if (axes.filter((axis) => axis.role === role).length > 1) throw new Error(`${shape} has two axes of ${role}`);
     }
-    const rest = { isFactor: false, isSum: false, source: undefined };
+    const rest = { range: undefined, or: undefined, isFactor: false, isSum: false, isNorm: false, source: undefined };
     return { kind: 'tensor', numbers, axes, description, optional: false, ...rest };
   };
   return {
@@ -128,8 +161,16 @@ export function tensorsWith(symbols: Symbols) {
     factor: (shape: string, description: string) => ({ ...make('real', shape, description), isFactor: true }),
     /** A tensor of an answer to which each example adds its part. */
     sum: (shape: string, description: string) => ({ ...make('real', shape, description), isSum: true }),
-    /** A tensor of whole numbers. */
-    whole: (shape: string, description: string) => make('whole', shape, description),
+    /** A tensor of an answer that is the root of the squares that each example adds. */
+    norm: (shape: string, description: string) => ({ ...make('real', shape, description), isSum: true, isNorm: true }),
+    /** A tensor of whole numbers from `least` to the value of a symbol, or to the number before it ('<n_x'). */
+    whole: (shape: string, description: string, least?: number, to?: string) => {
+      const member = make('whole', shape, description);
+      if (least === undefined || to === undefined) return member;
+      const symbol = to.replace('<', '');
+      if (!isDeclared(symbol, symbols)) throw new Error(`${symbol} is not declared`);
+      return { ...member, range: { least, to: symbol, isWithin: symbol === to } };
+    },
   };
 }
 
@@ -143,12 +184,16 @@ function parseAxis(text: string, { features, batch, time }: Symbols): Axis {
   });
   const used = [...terms.map(({ symbol }) => symbol), atMost].filter((symbol) => symbol !== undefined);
   for (const symbol of used) {
-    if (![...features, batch, ...time].includes(symbol)) throw new Error(`${symbol} in ${text} is not declared`);
+    if (!isDeclared(symbol, { features, batch, time })) throw new Error(`${symbol} in ${text} is not declared`);
   }
   const [{ times, symbol }] = terms;
   const isAlone = terms.length === 1 && times === 1 && symbol !== undefined;
   const role = isAlone && symbol === batch ? 'batch' : isAlone && time.includes(symbol) ? 'time' : undefined;
   return { text: terms.map(termText).join(' + '), terms, atMost, role };
+}
+
+function isDeclared(symbol: string, { features, batch, time }: Symbols): boolean {
+  return [...features, batch, ...time].includes(symbol);
 }
 
 function termText({ times, symbol }: Term): string {
@@ -160,7 +205,7 @@ export function group<const M extends Members>(
   name: string,
   description: string,
   members: M,
-  rules: { together?: readonly (readonly string[])[]; either?: readonly Alternative[] } = {},
+  rules: Partial<Pick<GroupMember, 'together' | 'standIns' | 'either'>> = {},
 ): GroupMember<M> & { optional: false } {
   return {
     kind: 'group',
@@ -169,6 +214,7 @@ export function group<const M extends Members>(
     members,
     optional: false,
     together: rules.together ?? [],
+    standIns: rules.standIns ?? {},
     either: rules.either ?? [],
     source: undefined,
   };
@@ -206,6 +252,29 @@ export function choice<const C extends string>(
   return { kind: 'choice', name, choices, otherwise, description, optional: true };
 }
 
+/** A choice that must be made. */
+export function needed<C extends string>(member: ChoiceMember<C>): ChoiceMember<C> & { optional: false } {
+  return { ...member, optional: false };
+}
+
+/** A tensor, or another one of another rank. */
+export function eitherRank<M extends TensorMember>(member: M, or: TensorMember): M {
+  return { ...member, or };
+}
+
+/** The form of a tensor that has this rank; the first one where none has. */
+export function formOf(member: TensorMember, rank: number): TensorMember {
+  return member.axes.length !== rank && member.or?.axes.length === rank ? member.or : member;
+}
+
+export function number(above: number, description: string): NumberMember {
+  return { kind: 'number', above, description, optional: true };
+}
+
+export function names(description: string): NamesMember {
+  return { kind: 'names', description, optional: true };
+}
+
 export function integer(minimum: number, description: string): IntegerMember {
   return { kind: 'integer', minimum, description, optional: true };
 }
@@ -219,7 +288,7 @@ export interface Values {
   readonly [name: string]: Value | undefined;
 }
 export type AnyTensor = Tensor<Numbers | WholeNumbers>;
-export type Value = AnyTensor | Values | string | number;
+export type Value = AnyTensor | Values | string | number | readonly string[];
 
 /** The type of the values that a signature describes. */
 export type ValuesOf<M extends Members> = {
@@ -241,7 +310,9 @@ type ValueOf<M extends Member> =
         ? C
         : M extends TextMember
           ? string
-          : number;
+          : M extends NamesMember
+            ? readonly string[]
+            : number;
 
 /** (n_a, n_a + n_x), as the mathematics writes it. */
 export function symbolicShape(member: TensorMember): string {
@@ -292,6 +363,10 @@ export function flatten(signature: GroupMember): readonly FlatTensor[] {
   };
   walk(signature, [], signature.source);
   return tensors;
+}
+
+export function isNames(value: Value | undefined): value is readonly string[] {
+  return Array.isArray(value);
 }
 
 /** What stands at a path, if all on the way is there. */

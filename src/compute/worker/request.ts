@@ -7,7 +7,7 @@ import { blockBounds, blockOf, CUTTING, type Cutting } from '../../plan/blocks.j
 import { finishSums, optionsOf } from '../../plan/finish.js';
 import { refuseTooLarge, refuseTooLargeToStore, refuseTooMuchWork } from '../../plan/limits.js';
 import { firstNonFinite, refuseNonFinite } from '../../plan/non-finite.js';
-import { contributionsOf, joinedOf, type PieceTask, piecesOf, plannedSlicesIn } from '../../plan/pieces.js';
+import { contributionsOf, joinedOf, type PieceTask, piecesOf, plannedSlicesIn, unwrittenSums } from '../../plan/pieces.js';
 import { KnownPlans, outputsOf, type Plan, planOf } from '../../plan/plan.js';
 import { depositOf, type Request } from '../../plan/request.js';
 import { reserve, type Workspace } from '../../plan/workspace.js';
@@ -214,7 +214,7 @@ function splitRequest(
   const { id, finish, time } = request.operation;
   const { sizes, dtype, values } = request;
   const pieces = piecesOf(request, plan, formats, cutting);
-  const slices = plannedSlicesIn(pieces);
+  const slices = [...plannedSlicesIn(pieces), ...unwrittenSums(request, plan)];
   const blocks = bounds.slice(1).map((to, i): BlockTask => {
     const { operation, ...rest } = blockOf(request, bounds[i], to);
     return { ...rest, operation: operation.id, firstExample: bounds[i], slices };

@@ -1,5 +1,6 @@
 import type { Factor, Kernels, Matrix, Rows } from '../../kernels/kernels.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { addInputOuterProducts, addInputProduct, type Input } from '../input.js';
 import { columnBlock, rows } from '../layout.js';
 
 /** What the gates of all cells have in common: weights whose columns belong to [a_prev ; xt], and a bias. */
@@ -11,11 +12,11 @@ export interface GateWeights {
   readonly b: Rows; //          (n_a)
 }
 
-/** Their gradients. */
+/** Their gradients, those that are wanted. */
 export interface GateWeightGradients {
-  readonly dWa: Matrix; //      (n_a, n_a)
-  readonly dWx: Matrix; //      (n_a, n_x)
-  readonly db: Rows; //         (n_a)
+  readonly dWa: Matrix | undefined; //      (n_a, n_a)
+  readonly dWx: Matrix | undefined; //      (n_a, n_x)
+  readonly db: Rows | undefined; //         (n_a)
 }
 
 export function gateWeights(kernels: Kernels, W: Tensor, b: Tensor): GateWeights {
@@ -23,26 +24,26 @@ export function gateWeights(kernels: Kernels, W: Tensor, b: Tensor): GateWeights
   return { Wa: kernels.factor(Wa), Wx: kernels.factor(Wx), b: rows(b) };
 }
 
-export function gateWeightGradients(dW: Tensor, db: Tensor): GateWeightGradients {
-  const { Wa, Wx } = blocks(dW);
-  return { dWa: Wa, dWx: Wx, db: rows(db) };
+export function gateWeightGradients(dW: Tensor | undefined, db: Tensor | undefined): GateWeightGradients {
+  const { Wa, Wx } = dW ? blocks(dW) : {};
+  return { dWa: Wa, dWx: Wx, db: db && rows(db) };
 }
 
 /** u = Wx·xt + b */
-export function projectGate(kernels: Kernels, u: Rows, { Wx, b }: GateWeights, xt: Rows): void {
+export function projectGate(kernels: Kernels, u: Rows, { Wx, b }: GateWeights, xt: Input): void {
   kernels.fillRows(u, b);
-  kernels.addProduct(u, Wx, xt);
+  addInputProduct(kernels, u, Wx, xt);
+}
+
+/** dWa += dz·vᵀ, where v is what Wa was multiplied with */
+export function addStateGradients(kernels: Kernels, { dWa }: GateWeightGradients, dz: Rows, v: Rows): void {
+  if (dWa) kernels.addOuterProducts(dWa, dz, v);
 }
 
 /** dWx += dz·xtᵀ, db += Σ_m dz */
-export function addInputGradients(
-  kernels: Kernels,
-  { dWx, db }: GateWeightGradients,
-  dz: Rows,
-  xt: Rows,
-): void {
-  kernels.addOuterProducts(dWx, dz, xt);
-  kernels.addRows(db, dz);
+export function addInputGradients(kernels: Kernels, { dWx, db }: GateWeightGradients, dz: Rows, xt: Input): void {
+  if (dWx) addInputOuterProducts(kernels, dWx, dz, xt);
+  if (db) kernels.addRows(db, dz);
 }
 
 function blocks(W: Tensor): { Wa: Matrix; Wx: Matrix } {

@@ -3,6 +3,7 @@ import type { Cell } from '../cell.js';
 import { clear, rows } from '../layout.js';
 import {
   addInputGradients,
+  addStateGradients,
   type GateWeightGradients,
   type GateWeights,
   gateWeightGradients,
@@ -21,7 +22,7 @@ interface Gru {
     readonly r: GateWeightGradients;
     readonly z: GateWeightGradients;
     readonly c: GateWeightGradients;
-    readonly dbca: Rows;
+    readonly dbca: Rows | undefined;
   };
 }
 
@@ -43,10 +44,12 @@ const common = {
 
   /** dxt = Σ• Wx•ᵀ·dz•, dWx• += dz•·xtᵀ, db• += Σ_m dz• */
   projectInputBackward(kernels, dxt, dWeights, { dzr, dzz, dzc }, { r, z, c }, xt) {
-    clear(dxt);
-    kernels.addTransposedProduct(dxt, r.Wx, dzr);
-    kernels.addTransposedProduct(dxt, z.Wx, dzz);
-    kernels.addTransposedProduct(dxt, c.Wx, dzc);
+    if (dxt) {
+      clear(dxt);
+      kernels.addTransposedProduct(dxt, r.Wx, dzr);
+      kernels.addTransposedProduct(dxt, z.Wx, dzz);
+      kernels.addTransposedProduct(dxt, c.Wx, dzc);
+    }
     addInputGradients(kernels, dWeights.r, dzr, xt);
     addInputGradients(kernels, dWeights.z, dzz, xt);
     addInputGradients(kernels, dWeights.c, dzc, xt);
@@ -81,7 +84,7 @@ export const gruResetBefore: Cell<Gru> = {
     r: gateWeightGradients(dWr, dbr),
     z: gateWeightGradients(dWz, dbz),
     c: gateWeightGradients(dWc, dbc),
-    dbca: NONE,
+    dbca: undefined,
   }),
 
   /** The gates from what they hold, and the state; rt∘a_prev is in a_next on the way */
@@ -108,9 +111,9 @@ export const gruResetBefore: Cell<Gru> = {
   },
 
   addPastGradients(kernels, { r, z, c }, { dzr, dzz, dzc, reset }, { prev }) {
-    kernels.addOuterProducts(r.dWa, dzr, prev.a);
-    kernels.addOuterProducts(z.dWa, dzz, prev.a);
-    kernels.addOuterProducts(c.dWa, dzc, reset);
+    addStateGradients(kernels, r, dzr, prev.a);
+    addStateGradients(kernels, z, dzz, prev.a);
+    addStateGradients(kernels, c, dzc, reset);
   },
 };
 
@@ -137,7 +140,7 @@ export const gruResetAfter: Cell<Gru> = {
   }),
   weightGradients: ({ dbca, ...gradients }) => ({
     ...gruResetBefore.weightGradients({ dbca, ...gradients }),
-    dbca: rows(dbca),
+    dbca: dbca && rows(dbca),
   }),
 
   /** The gates from what they hold, and the state; rec is in a_next on the way */
@@ -165,9 +168,9 @@ export const gruResetAfter: Cell<Gru> = {
   },
 
   addPastGradients(kernels, { r, z, c, dbca }, { dzr, dzz, reset }, { prev }) {
-    kernels.addOuterProducts(r.dWa, dzr, prev.a);
-    kernels.addOuterProducts(z.dWa, dzz, prev.a);
-    kernels.addOuterProducts(c.dWa, reset, prev.a);
-    kernels.addRows(dbca, reset);
+    addStateGradients(kernels, r, dzr, prev.a);
+    addStateGradients(kernels, z, dzz, prev.a);
+    addStateGradients(kernels, c, reset, prev.a);
+    if (dbca) kernels.addRows(dbca, reset);
   },
 };

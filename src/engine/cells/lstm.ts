@@ -3,6 +3,7 @@ import type { Cell } from '../cell.js';
 import { clear } from '../layout.js';
 import {
   addInputGradients,
+  addStateGradients,
   type GateWeightGradients,
   type GateWeights,
   gateWeightGradients,
@@ -92,16 +93,18 @@ export const lstm: Cell<Lstm> = {
 
   /** dWa• += dz•·a_prevᵀ */
   addPastGradients(kernels, dWeights, dz, { prev }) {
-    forEachGate(dWeights, dz, ({ dWa }, dzGate) => kernels.addOuterProducts(dWa, dzGate, prev.a));
+    forEachGate(dWeights, dz, (gate, dzGate) => addStateGradients(kernels, gate, dzGate, prev.a));
   },
 
   /** dxt = Σ• Wx•ᵀ·dz•, dWx• += dz•·xtᵀ, db• += Σ_m dz• */
   projectInputBackward(kernels, dxt, dWeights, dz, { f, i, c, o }, xt) {
-    clear(dxt);
-    kernels.addTransposedProduct(dxt, f.Wx, dz.dzf);
-    kernels.addTransposedProduct(dxt, i.Wx, dz.dzi);
-    kernels.addTransposedProduct(dxt, c.Wx, dz.dzc);
-    kernels.addTransposedProduct(dxt, o.Wx, dz.dzo);
+    if (dxt) {
+      clear(dxt);
+      kernels.addTransposedProduct(dxt, f.Wx, dz.dzf);
+      kernels.addTransposedProduct(dxt, i.Wx, dz.dzi);
+      kernels.addTransposedProduct(dxt, c.Wx, dz.dzc);
+      kernels.addTransposedProduct(dxt, o.Wx, dz.dzo);
+    }
     forEachGate(dWeights, dz, (gate, dzGate) => addInputGradients(kernels, gate, dzGate, xt));
   },
 };

@@ -1,5 +1,6 @@
 import type { Factor, Matrix, Rows } from '../../kernels/kernels.js';
 import type { Cell } from '../cell.js';
+import { addInputOuterProducts, addInputProduct } from '../input.js';
 import { clear, matrix, rows } from '../layout.js';
 
 interface Rnn {
@@ -9,7 +10,11 @@ interface Rnn {
   readonly Parameter: 'Wax' | 'Waa' | 'ba';
   /** (n_a, n_x), (n_a, n_a), (n_a) */
   readonly Weights: { readonly Wax: Factor; readonly Waa: Factor; readonly ba: Rows };
-  readonly WeightGradients: { readonly dWax: Matrix; readonly dWaa: Matrix; readonly dba: Rows };
+  readonly WeightGradients: {
+    readonly dWax: Matrix | undefined;
+    readonly dWaa: Matrix | undefined;
+    readonly dba: Rows | undefined;
+  };
 }
 
 /**
@@ -31,12 +36,16 @@ export const rnn: Cell<Rnn> = {
   weights: (kernels, { Wax, Waa, ba }) => {
     return { Wax: kernels.factor(matrix(Wax)), Waa: kernels.factor(matrix(Waa)), ba: rows(ba) };
   },
-  weightGradients: ({ dWax, dWaa, dba }) => ({ dWax: matrix(dWax), dWaa: matrix(dWaa), dba: rows(dba) }),
+  weightGradients: ({ dWax, dWaa, dba }) => ({
+    dWax: dWax && matrix(dWax),
+    dWaa: dWaa && matrix(dWaa),
+    dba: dba && rows(dba),
+  }),
 
   /** a_next = Wax·xt + ba */
   projectInput(kernels, { next }, { Wax, ba }, xt) {
     kernels.fillRows(next.a, ba);
-    kernels.addProduct(next.a, Wax, xt);
+    addInputProduct(kernels, next.a, Wax, xt);
   },
 
   /** a_next = tanh(Waa·a_prev + a_next) */
@@ -54,14 +63,16 @@ export const rnn: Cell<Rnn> = {
 
   /** dWaa += dz·a_prevᵀ */
   addPastGradients(kernels, { dWaa }, { dz }, { prev }) {
-    kernels.addOuterProducts(dWaa, dz, prev.a);
+    if (dWaa) kernels.addOuterProducts(dWaa, dz, prev.a);
   },
 
   /** dxt = Waxᵀ·dz, dWax += dz·xtᵀ, dba += Σ_m dz */
   projectInputBackward(kernels, dxt, { dWax, dba }, { dz }, { Wax }, xt) {
-    clear(dxt);
-    kernels.addTransposedProduct(dxt, Wax, dz);
-    kernels.addOuterProducts(dWax, dz, xt);
-    kernels.addRows(dba, dz);
+    if (dxt) {
+      clear(dxt);
+      kernels.addTransposedProduct(dxt, Wax, dz);
+    }
+    if (dWax) addInputOuterProducts(kernels, dWax, dz, xt);
+    if (dba) kernels.addRows(dba, dz);
   },
 };

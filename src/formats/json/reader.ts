@@ -1,13 +1,12 @@
 import { Faults } from '../../tensor/refusal.js';
 import {
   type AnyTensor,
-  type ChoiceMember,
+  formOf,
   type GroupMember,
-  type IntegerMember,
+  type OptionMember,
   pointerTo,
   symbolicShape,
   type TensorMember,
-  type TextMember,
   type Values,
 } from '../../tensor/signature.js';
 import {
@@ -30,6 +29,7 @@ import {
   expect,
   expectEnd,
   hasNext,
+  OPEN_ARRAY,
   path,
   pause,
   peek,
@@ -42,6 +42,7 @@ import {
   skipValue,
   startsNumber,
   type ValueKind,
+  WHITE_SPACE,
 } from './scanner.js';
 
 /** The state of reading one body. Its faults are kept by kind: wrong members outrank wrong tensors. */
@@ -149,6 +150,7 @@ function readGroup(scanner: Scanner, signature: GroupMember, pointer: string, fo
       scanner.pointer = pointer;
     } while (hasNext(scanner, CLOSE_OBJECT));
   }
+  replaceStandIns(signature, given, pointer, found.request);
   checkPresence(signature, given, pointer, found.request);
   for (const [name, member] of Object.entries(signature.members)) {
     if (member.kind === 'choice') values[name] ??= member.otherwise;
@@ -178,16 +180,34 @@ function shorten(name: string): string {
   return name.length > 64 ? `${name.slice(0, 64)}…` : name;
 }
 
+/** Where a member stands for another one, the other one counts as given. */
+function replaceStandIns({ standIns }: GroupMember, given: Set<string>, pointer: string, faults: Faults): void {
+  for (const [name, standIn] of Object.entries(standIns)) {
+    if (!given.has(standIn)) continue;
+    if (given.has(name)) {
+      const at = pointerTo(pointer, standIn);
+      faults.add(at, `${at} cannot be given together with ${pointerTo(pointer, name)}: one of them is enough`);
+    }
+    given.add(name);
+  }
+}
+
 function checkPresence(signature: GroupMember, given: ReadonlySet<string>, pointer: string, faults: Faults): void {
   const missing = (name: string, why: string) => {
     const member = signature.members[name];
     const shape = member.kind === 'tensor' ? `, ${symbolicShape(member)}` : '';
     const at = pointerTo(pointer, name);
-    faults.add(at, `${at} is missing (${member.description}${shape})${why}`);
+    const standIn = signature.standIns[name];
+    const other = standIn === undefined ? '' : `; ${standIn} may stand for it`;
+    faults.add(at, `${at} is missing (${member.description}${shape})${why}${other}`);
   };
 
   for (const [name, member] of Object.entries(signature.members)) {
     if (!member.optional && !given.has(name)) missing(name, '');
+  }
+  const inWays = signature.either.flatMap(({ need, may = [] }) => [...need, ...may]);
+  for (const name of Object.keys(signature.standIns)) {
+    if (!inWays.includes(name) && !given.has(name)) missing(name, '');
   }
 
   for (const names of signature.together) {
@@ -216,10 +236,10 @@ function checkPresence(signature: GroupMember, given: ReadonlySet<string>, point
 
 function readOption(
   scanner: Scanner,
-  member: ChoiceMember | IntegerMember | TextMember,
+  member: OptionMember,
   pointer: string,
   found: Found,
-): string | number | undefined {
+): string | number | readonly string[] | undefined {
   const kind = peekKind(scanner);
   const expected = expectedOption(member);
 
@@ -227,14 +247,17 @@ function readOption(
     const value = readString(scanner);
     if (member.choices.includes(value)) return value;
     found.request.add(pointer, `${pointer} is ${JSON.stringify(shorten(value))}, but must be ${expected}`);
-  } else if (member.kind === 'integer' && kind === 'number') {
+  } else if ((member.kind === 'integer' || member.kind === 'number') && kind === 'number') {
     const value = readNumber(scanner);
-    if (Number.isInteger(value) && value >= member.minimum) return value;
+    const isRight = member.kind === 'integer' ? Number.isInteger(value) && value >= member.minimum : value > member.above;
+    if (isRight && Number.isFinite(value)) return value;
     found.request.add(pointer, `${pointer} is ${value}, but must be ${expected}`);
   } else if (member.kind === 'text' && kind === 'string') {
     const value = readString(scanner);
     if (value.length <= member.longest) return value;
     found.request.add(pointer, `${pointer} has ${value.length} characters, but must be ${expected}`);
+  } else if (member.kind === 'names' && kind === 'array') {
+    return readNames(scanner, pointer, found);
   } else {
     found.request.add(pointer, `${pointer} is ${PHRASES[kind]}, but must be ${expected}`);
     skipValue(scanner);
@@ -242,24 +265,55 @@ function readOption(
   return undefined;
 }
 
-function expectedOption(member: ChoiceMember | IntegerMember | TextMember): string {
+/** The most names that a request may list: more than any answer has members. */
+const MOST_NAMES = 64;
+
+function readNames(scanner: Scanner, pointer: string, found: Found): readonly string[] | undefined {
+  const names: string[] = [];
+  scanner.at++;
+  if (peek(scanner) === CLOSE_ARRAY) {
+    scanner.at++;
+    found.request.add(pointer, `${pointer} is empty, but must have at least one name`);
+    return undefined;
+  }
+  do {
+    const at = `${pointer}/${names.length}`;
+    const kind = peekKind(scanner);
+    if (kind === 'string') names.push(readString(scanner));
+    else {
+      found.request.add(at, `${at} is ${PHRASES[kind]}, but must be a string`);
+      skipValue(scanner);
+    }
+  } while (hasNext(scanner, CLOSE_ARRAY));
+  if (names.length <= MOST_NAMES) return names;
+  found.request.add(pointer, `${pointer} has ${names.length} names, but may have ${MOST_NAMES}`);
+  return undefined;
+}
+
+function expectedOption(member: OptionMember): string {
   switch (member.kind) {
     case 'choice':
       return member.choices.map((name) => `"${name}"`).join(' or ');
     case 'integer':
       return `a whole number of at least ${member.minimum}`;
+    case 'number':
+      return `a number above ${member.above}`;
     case 'text':
       return `a string of at most ${member.longest} characters`;
+    case 'names':
+      return 'an array of strings';
   }
 }
 
-function readTensor(scanner: Scanner, member: TensorMember, pointer: string, found: Found): AnyTensor | undefined {
+function readTensor(scanner: Scanner, described: TensorMember, pointer: string, found: Found): AnyTensor | undefined {
   const kind = peekKind(scanner);
+  const member = described.or ? formOf(described, depthOf(scanner)) : described;
   const rank = member.axes.length;
   if (kind !== (rank === 0 ? 'number' : 'array')) {
     const numbers = member.numbers === 'whole' ? 'whole numbers' : 'numbers';
     const levels = rank === 1 ? 'an array' : `${rank} levels of nested arrays`;
-    const nested = `${levels} of ${numbers}, ${symbolicShape(member)}`;
+    const other = described.or ? `, or whole numbers, ${symbolicShape(described.or)}` : '';
+    const nested = `${levels} of ${numbers}, ${symbolicShape(member)}${other}`;
     found.request.add(pointer, `${pointer} is ${PHRASES[kind]}, but must be ${rank === 0 ? 'a number' : nested}`);
     skipValue(scanner);
     return undefined;
@@ -281,6 +335,13 @@ function readTensor(scanner: Scanner, member: TensorMember, pointer: string, fou
   scanner.at = start;
   skipValue(scanner);
   return undefined;
+}
+
+/** How many arrays begin here, one inside the other. */
+function depthOf({ bytes, at }: Scanner): number {
+  let depth = 0;
+  for (let i = at; bytes[i] === OPEN_ARRAY || WHITE_SPACE.includes(bytes[i]); i++) if (bytes[i] === OPEN_ARRAY) depth++;
+  return depth;
 }
 
 /** A fault in nested arrays: its path below the tensor, and the sentence that describes it. */

@@ -26,7 +26,8 @@ export const MAX_DEPTH = 64;
 
 const OPEN_OBJECT = 0x7b;
 export const CLOSE_OBJECT = 0x7d;
-const OPEN_ARRAY = 0x5b;
+export const OPEN_ARRAY = 0x5b;
+export const WHITE_SPACE: readonly number[] = [0x20, 0x0a, 0x0d, 0x09];
 export const CLOSE_ARRAY = 0x5d;
 export const COMMA = 0x2c;
 export const COLON = 0x3a;

@@ -57,6 +57,16 @@ function valueSchema(member: Member, found: Map<string, TSchema>, place: Place):
       const { longest, format, description } = member;
       return Type.String(format ? { format, description } : { maxLength: longest, description });
     }
+    case 'names':
+      return Type.Array(Type.String(), { description: member.description });
+    case 'number':
+      return Type.Unsafe({
+        type: 'number',
+        format: 'double',
+        minimum: member.above,
+        exclusiveMinimum: true, // as OpenAPI 3.0 has it
+        description: member.description,
+      });
     case 'integer':
       return Type.Integer({ format: 'int32', minimum: member.minimum, description: member.description });
   }
@@ -67,8 +77,10 @@ function valueSchema(member: Member, found: Map<string, TSchema>, place: Place):
  * empty, which is not said: `minItems` becomes a tuple in some generated clients.
  */
 function tensorSchema(member: TensorMember): TSchema {
-  const { axes, numbers, description } = member;
-  const said = { description: axes.length === 0 ? description : `${symbolicShape(member)}: ${description}` };
+  const { axes, numbers, or, description } = member;
+  const shapes = [member, ...(or ? [or] : [])].map(symbolicShape).join(' or ');
+  const said = { description: axes.length === 0 ? description : `${shapes}: ${description}` };
+  if (or) return { ...nested(Math.min(axes.length, or.axes.length), {}), ...said };
   if (numbers === 'whole') return { ...nested(axes.length, Type.Integer({ format: 'int32' })), ...said };
   const inner = [Type.Number({ format: 'double' }), ref('Vector'), ref('Matrix')];
   if (axes.length === 0) return { ...inner[0], ...said };
