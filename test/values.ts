@@ -3,7 +3,7 @@ import type { Operation } from '../src/operations/operation.js';
 import { operations } from '../src/operations/operations.js';
 import type { Sizes } from '../src/tensor/shapes.js';
 import { shapeIn } from '../src/tensor/shapes.js';
-import type { GroupMember, TensorMember } from '../src/tensor/signature.js';
+import type { GroupMember, Range, TensorMember } from '../src/tensor/signature.js';
 import type { Dtype } from '../src/tensor/tensor.js';
 
 /** JSON values of requests, made from the table of operations: for every test that needs requests of any shape. */
@@ -65,21 +65,30 @@ export interface Choices {
   readonly way: number;
   /** With the members that may be left out (c0, dc)? */
   readonly extras: boolean;
+  /** With examples of different lengths? */
+  readonly ragged?: boolean;
+  /** With indices for one-hot inputs and targets? */
+  readonly indices?: boolean;
 }
 
 export const choicesArbitrary: fc.Arbitrary<Choices> = fc.record({
   prediction: fc.boolean(),
   way: fc.integer({ min: 0, max: 1 }),
   extras: fc.boolean(),
+  ragged: fc.boolean(),
+  indices: fc.boolean(),
 });
 
 /** The tensors of a group: nested arrays of the right shapes, without options. */
-export function tensorsFor(group: GroupMember, dims: Sizes, next: () => number, choices: Choices): JsonObject {
+export function tensorsFor(group: GroupMember, dims: Sizes, next: () => number, asked: Choices): JsonObject {
+  // A loss is always one of the predictions.
+  const choices = group.members.loss ? { ...asked, prediction: true } : asked;
   const values: JsonObject = {};
   for (const [name, member] of Object.entries(group.members)) {
     if (!isTaken(group, name, choices)) continue;
     if (member.kind === 'group') values[name] = tensorsFor(member, dims, next, choices);
-    if (member.kind === 'tensor') values[name] = nested(member, dims, next);
+    if (member.kind === 'tensor') values[name] = nested((choices.indices && member.or) || member, dims, next);
+    if (member.kind === 'choice' && !member.optional) values[name] = member.choices[0];
   }
   // The bias that only a GRU has whose reset gate acts after the product.
   if (group.members.reset && holds(values, 'bca')) values.reset = 'after';
@@ -93,8 +102,16 @@ function holds(values: JsonObject, name: string): boolean {
   });
 }
 
-function isTaken(group: GroupMember, name: string, { prediction, way, extras }: Choices): boolean {
+function isTaken(group: GroupMember, name: string, { prediction, way, extras, ragged, indices }: Choices): boolean {
   if (group.together.some((names) => names.includes(name))) return prediction;
+  const isIn = (one: string) => isTaken({ ...group, standIns: {} }, one, { prediction, way, extras });
+  for (const [one, standIn] of Object.entries(group.standIns)) {
+    const isEither = group.either.length === 0 || isIn(one);
+    if (name === one) return isEither && !indices;
+    if (name === standIn) return isEither && indices === true;
+  }
+  // Caches have their own, and other ones are refused.
+  if (name === 'lengths') return ragged === true && !(group.members.caches?.kind === 'group' && isIn('caches'));
   // A cache_id is none of the ways here: what it names must have been stored before.
   const withTensors = group.either.filter(({ need }) => need.every((one) => group.members[one].kind !== 'text'));
   if (group.members[name].kind === 'text') return false;
@@ -108,9 +125,20 @@ function isTaken(group: GroupMember, name: string, { prediction, way, extras }: 
 
 export function nested(member: TensorMember, dims: Sizes, next: () => Json): Json {
   const shape = shapeIn(dims, member) ?? [];
+  if (member.range) return nested({ ...member, range: undefined }, dims, inRange(member, member.range, dims, next));
   const nest = (axis: number): Json =>
     axis === shape.length ? next() : Array.from({ length: shape[axis] }, () => nest(axis + 1));
   return nest(0);
+}
+
+/** Numbers in a range, of what may be any number. */
+function inRange({ numbers }: TensorMember, { least, to, isWithin }: Range, dims: Sizes, next: () => Json): () => Json {
+  return () => {
+    const any = Math.abs(next() as number);
+    if (to === undefined) return least + any;
+    const count = dims[to] - least + (isWithin ? 1 : 0);
+    return numbers === 'whole' ? least + (Math.floor(any * 1000) % count) : least + any;
+  };
 }
 
 /** The shape of nested arrays, by their first elements. */

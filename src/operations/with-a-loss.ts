@@ -12,6 +12,7 @@ import {
   group,
   type Members,
   needed,
+  notNegative,
   number,
   optional,
   type TensorMember,
@@ -94,7 +95,7 @@ const targets = eitherRank(
 );
 
 const weights = optional(
-  tensor('m T_x', 'what the loss of each example and time step is multiplied with, from 0; absent: 1'),
+  notNegative(tensor('m T_x', 'what the loss of each example and time step is multiplied with, from 0; absent: 1')),
 );
 
 export function forwardBackwardOf<C extends CellTypes>(entry: Entry<C>): Operation {
@@ -329,7 +330,6 @@ function pairsThatCount(request: Values): number {
 /** @throws Refusal where the parts of a loss do not fit together */
 function checkLoss(request: Values, W: string, b: string): void {
   const parameters = request.parameters as Values;
-  const weights = request.weights as Tensor | undefined;
   const faults: { pointer: string; detail: string }[] = [];
   for (const name of [W, b]) {
     if (parameters[name]) continue;
@@ -341,12 +341,6 @@ function checkLoss(request: Values, W: string, b: string): void {
     faults.push({ pointer: '/targets', detail });
   }
   if (faults.length > 0) throw new Refusal('invalid-request', faults);
-  const negative = weights ? weights.data.findIndex((weight) => weight < 0) : -1;
-  if (weights && negative >= 0) {
-    const [, T] = weights.shape;
-    const at = `/weights/${Math.floor(negative / T)}/${negative % T}`;
-    throw new Refusal('invalid-tensor', [{ pointer: at, detail: `${at} is ${weights.data[negative]}, but must be at least 0` }]);
-  }
   if (request.reduction === 'mean' && pairsThatCount(request) === 0) {
     const detail = 'all /weights are 0, so there is nothing that a mean could be taken of; reduction "sum" would be 0';
     throw new Refusal('invalid-tensor', [{ pointer: '/weights', detail }]);

@@ -186,7 +186,7 @@ interface Known {
 const MOST_KNOWN = 256;
 
 function sameSizes(one: Sizes, other: Sizes): boolean {
-  for (const symbol in one) if (one[symbol] !== other[symbol]) return false;
+  for (const symbol in { ...one, ...other }) if (one[symbol] !== other[symbol]) return false;
   return true;
 }
 

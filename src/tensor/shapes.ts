@@ -206,21 +206,22 @@ function explain(axes: readonly Axis[], bindings: Bindings): string {
 }
 
 /**
- * Checks that whole numbers are in the ranges of their signature.
+ * Checks that numbers are in the ranges of their signature.
  *
  * @throws Refusal invalid-tensor that names the first number of each tensor that is not
  */
 export function checkRanges(signature: readonly FlatTensor[], values: Values, sizes: Sizes): void {
   const faults = new Faults();
   for (const { pointer, member, tensor } of tensorsIn(signature, values)) {
-    if (member.numbers !== 'whole' || !member.range) continue;
+    if (!member.range) continue;
     const { least, to, isWithin } = member.range;
-    const most = isWithin ? sizes[to] : sizes[to] - 1;
+    const most = to === undefined ? Number.POSITIVE_INFINITY : isWithin ? sizes[to] : sizes[to] - 1;
     const wrong = tensor.data.findIndex((value) => value < least || value > most);
     if (wrong < 0) continue;
     const at = `${pointer}/${indexAt(tensor, wrong).join('/')}`;
     const end = isWithin ? `${to} = ${most}` : `${to} − 1 = ${most}`;
-    faults.add(at, `${at} is ${tensor.data[wrong]}, but must be from ${least} to ${end}`);
+    const range = to === undefined ? `at least ${least}` : `from ${least} to ${end}`;
+    faults.add(at, `${at} is ${tensor.data[wrong]}, but must be ${range}`);
   }
   faults.refuse('invalid-tensor');
 }

@@ -13,7 +13,7 @@ export type Members = Readonly<Record<string, Member>>;
 export interface TensorMember<K extends Kind = Kind> {
   readonly kind: 'tensor';
   readonly numbers: K;
-  /** Which whole numbers there may be; undefined: any. */
+  /** Which numbers there may be; undefined: any. */
   readonly range: Range | undefined;
   /** A tensor of another rank that may stand here. */
   readonly or: TensorMember | undefined;
@@ -34,10 +34,11 @@ export interface TensorMember<K extends Kind = Kind> {
 /** Real numbers are of the request's dtype; whole ones count and choose: lengths, classes. */
 export type Kind = 'real' | 'whole';
 
-/** Whole numbers from `least` to the value of a symbol, or to the number before it. */
+/** Numbers from `least`, and to the value of a symbol, or to the whole number before it. */
 export interface Range {
   readonly least: number;
-  readonly to: string;
+  /** Undefined: to any. */
+  readonly to: string | undefined;
   readonly isWithin: boolean;
 }
 
@@ -260,6 +261,11 @@ export function needed<C extends string>(member: ChoiceMember<C>): ChoiceMember<
 /** A tensor, or another one of another rank. */
 export function eitherRank<M extends TensorMember>(member: M, or: TensorMember): M {
   return { ...member, or };
+}
+
+/** A tensor without negative numbers. */
+export function notNegative<M extends TensorMember>(member: M): M {
+  return { ...member, range: { least: 0, to: undefined, isWithin: true } };
 }
 
 /** The form of a tensor that has this rank; the first one where none has. */

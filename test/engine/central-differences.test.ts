@@ -30,7 +30,7 @@ interface Pair {
 
 /** Every backward operation of the table with its forward operation. */
 const pairs = operations
-  .filter(({ time }) => time === 'backward')
+  .filter(({ time, request }) => time === 'backward' && !request.members.loss)
   .map(({ id, request }): Pair => {
     const tensors = Object.keys(request.members).filter((name) => request.members[name].kind === 'tensor');
     const upstream = tensors.filter((name) => name.startsWith('d')).map((name) => [name, name.slice(1)]);
@@ -44,6 +44,41 @@ it('the table has gradients of every state', () => {
     ['lstmCellBackward', { da_next: 'a_next', dc_next: 'c_next' }],
     ['lstmBackward', { da: 'a', dc: 'c' }],
   ]);
+});
+
+/** Every operation of the table that has a loss of its own. */
+const withLosses = operations.filter(({ request }) => request.members.loss).map(({ id }) => id);
+const anyLoss = fc.record({
+  loss: fc.constantFrom('cross_entropy', 'squared_error', 'binary_cross_entropy'),
+  reduction: fc.constantFrom('mean', 'sum'),
+});
+
+it('the table has a loss for every cell', () => {
+  expect(withLosses).toEqual(['rnnForwardBackward', 'lstmForwardBackward', 'gruForwardBackward']);
+});
+
+describe.each(withLosses)('%s', (id) => {
+  it('analytic gradients agree with central differences of the loss, on any build', () => {
+    fc.assert(
+      fc.property(anyBuild, dimsArbitrary, choicesArbitrary, anyLoss, fc.integer(), (kernels, dims, choices, loss, seed) => {
+        const next = numbersFrom(seed, 1.2);
+        const indices = choices.indices && loss.loss === 'cross_entropy';
+        const tensors = tensorsFor(operationCalled(id).request, dims, next, { ...choices, indices });
+        const inputs = { ...tensors, ...loss };
+        const gradients = askJson(id, inputs, kernels).gradients as JsonObject;
+        expect('dx' in gradients).toBe(!indices);
+        for (const [name, gradient] of Object.entries(gradients)) {
+          const source = find(inputs, name.slice(1));
+          const scale = Math.max(1e-3, ...flat(gradient).map(Math.abs));
+          for (const { analytic, holder, index } of samples(gradient, source, next)) {
+            const numeric = derivative(() => askJson(id, { ...inputs, return: ['loss'] }, kernels).loss as number, holder, index);
+            expect(Math.abs(numeric - analytic) / scale, `${name} (seed ${seed})`).toBeLessThanOrEqual(1e-7);
+          }
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
 });
 
 describe.each(pairs)('$backward', ({ forward, backward, upstream }) => {
