@@ -59,7 +59,7 @@ import { tensor, whole } from './symbols.js';
 export const lengths = optional(
   whole(
     'm',
-    'time steps of each example; what follows them in x is padding: states, predictions and gradients there are 0.0; absent: all are T_x',
+    'time steps of each example; x is padding behind them, and all results there are 0.0; absent: T_x',
     1,
     'T_x',
   ),
@@ -68,7 +68,7 @@ export const lengths = optional(
 export const input = {
   x: optional(tensor('n_x m T_x', 'input sequence')),
   ids: optional(
-    whole('m T_x', 'in place of a one-hot x: which feature is 1 at each step, while the others are 0', 0, '<n_x'),
+    whole('m T_x', 'which feature of x is 1 where the others are 0, in place of x', 0, '<n_x'),
   ),
 };
 

@@ -48,7 +48,7 @@ export const bptt_steps = integer(
 );
 
 export const returned = names(
-  'the members of the answer that are wanted, by name, or by path where they are in a group: `["y"]`, `["gradients/dWf"]`; what is not wanted is not computed unless something else needs it; absent: all but the states after the last step',
+  'members of the answer that are wanted, by name or path (`gradients/dWf`); absent: all but the states after the last step',
 );
 
 /**

@@ -83,7 +83,7 @@ const reduction = choice(
 
 const clip_norm = number(
   0,
-  'the largest norm that all gradients of parameters may have together: if theirs is larger, all are multiplied by clip_norm / norm; absent: they stay as they are',
+  'the largest norm of all gradients of parameters together; a larger one makes them smaller by clip_norm / norm; absent: no clipping',
 );
 
 const targets = eitherRank(

@@ -3,7 +3,7 @@ import { reference } from '../../kernels/reference.js';
 import type { Operation } from '../../operations/operation.js';
 import { operations } from '../../operations/operations.js';
 import { shapeIn } from '../../tensor/shapes.js';
-import type { GroupMember, TensorMember } from '../../tensor/signature.js';
+import type { GroupMember, Range, TensorMember } from '../../tensor/signature.js';
 
 /** A request, and the answer to it. */
 export interface Example {
@@ -25,8 +25,13 @@ const SMALLEST: Sizes = { other: 1 };
 /** For what can be done in segments. */
 const TWO_STEPS: Sizes = { T_x: 2, T_da: 2, other: 1 };
 
+/** For what tells examples of a batch apart. */
+const TWO_EXAMPLES: Sizes = { n_x: 2, m: 2, T_x: 2, T_da: 2, other: 1 };
+
 /** What an example gives for an integer: the number of time steps in a segment, say. */
 const INTEGER = 1;
+/** And for a number: the norm that gradients are clipped to. */
+const NUMBER = 0.5;
 
 /** Under which id the caches of an example are stored, and when they expire, which the id says too. */
 const STORED = {
@@ -47,27 +52,52 @@ export function examplesOf(operation: Operation): Readonly<Record<string, Exampl
 }
 
 function computeExamples(operation: Operation): Readonly<Record<string, Example>> {
-  const { request } = operation;
+  const { request, time } = operation;
   const ways = request.either.map(({ need, may = [] }) => [...need, ...may]);
   // The last way is from the inputs, which everybody has: it comes first.
   const [first, ...others] = (ways.length > 0 ? ways : [[]]).reverse();
   const examples: Record<string, Example> = {};
-  const add = (way: readonly string[], sizes: Sizes, option?: readonly [name: string, value: unknown]) => {
+  const add = (name: string, way: readonly string[], sizes: Sizes, options: Values = {}) => {
+    const shown = Object.keys(options);
     const left = ways.flat().filter((name) => !way.includes(name));
-    if (sizes !== TELLING || operation.time === 'backward') left.push(...predictingIn(request));
-    const values = exampleGroup(request, sizes, new Decimals(operation.path), left);
-    if (option) values[option[0]] = option[1];
-    const name = option ? option.join(': ') : nameOfWay(request, way);
+    if (needsNoPrediction(operation, sizes)) left.push(...predictingIn(request));
+    left.push(...leftOutIn(request, shown));
+    const values = exampleGroup(request, sizes, new Decimals(operation.path), left, options);
     examples[name] = { sizes, request: values, answer: answerTo(operation, values) };
   };
-  add(first, TELLING);
-  for (const way of others) add(way, SMALLEST);
+  add(nameOfWay(request, first), first, TELLING);
+  for (const way of others) add(nameOfWay(request, way), way, SMALLEST);
+  const [listed] = operation.tensors.answer;
   for (const [name, member] of Object.entries(request.members)) {
-    if (member.kind === 'integer') add(first, TWO_STEPS, [name, INTEGER]);
+    if (member.kind === 'integer') add(`${name}: ${INTEGER}`, first, TWO_STEPS, { [name]: INTEGER });
+    if (member.kind === 'number') add(`${name}: ${NUMBER}`, first, SMALLEST, { [name]: NUMBER });
+    if (member.kind === 'names' && time === 'forward') add(name, first, SMALLEST, { [name]: [listed.path.join('/')] });
+    if (member.kind === 'tensor' && member.numbers === 'whole') add(name, first, TWO_EXAMPLES, { [name]: undefined });
     if (member.kind !== 'choice') continue;
-    for (const choice of member.choices) if (choice !== member.otherwise) add(first, SMALLEST, [name, choice]);
+    for (const choice of member.choices) {
+      const isShown = choice === member.otherwise || (!member.optional && choice === member.choices[0]);
+      if (!isShown) add(`${name}: ${choice}`, first, SMALLEST, { [name]: choice });
+    }
   }
   return examples;
+}
+
+/** A loss is always one of the predictions; other operations show them where their forward pass is shown at length. */
+function needsNoPrediction({ request, time }: Operation, sizes: Sizes): boolean {
+  return !request.members.loss && (sizes !== TELLING || time === 'backward');
+}
+
+/** Members that examples have only where they are shown: what stands for another one, counts, weights, and rare biases. */
+function leftOutIn(group: GroupMember, shown: readonly string[]): string[] {
+  const inside = Object.values(group.members).flatMap((member) => {
+    return member.kind === 'group' ? leftOutIn(member, shown) : [];
+  });
+  const own = Object.entries(group.members).flatMap(([name, member]) => {
+    if (member.kind !== 'tensor' || shown.includes(name)) return [];
+    return member.numbers === 'whole' || member.range ? [name] : [];
+  });
+  const replaced = Object.entries(group.standIns).flatMap(([name, standIn]) => (shown.includes(standIn) ? [name] : []));
+  return [...own, ...replaced, ...inside];
 }
 
 /** What a group takes for predictions. They come in whole, or not at all. */
@@ -103,29 +133,42 @@ function answerTo(operation: Operation, request: Values): Values | undefined {
   return JSON.parse(Buffer.concat(outcome.body).toString());
 }
 
-/** The tensors of a group but what is left out, and no options. */
+/** The tensors of a group but what is left out, and the options that are shown. */
 function exampleGroup(
   group: GroupMember,
   sizes: Sizes,
   decimals: Decimals,
   leftOut: readonly string[],
+  options: Values,
 ): Record<string, unknown> {
   const values: Record<string, unknown> = {};
   for (const [name, member] of Object.entries(group.members)) {
-    if (leftOut.includes(name)) continue;
-    if (member.kind === 'tensor') values[name] = exampleTensor(member, sizes, decimals);
-    if (member.kind === 'group')
-      values[name] = answered(member, name, sizes) ?? exampleGroup(member, sizes, decimals, leftOut);
-    if (member.kind === 'text') values[name] = STORED[name as keyof typeof STORED];
+    if (leftOut.includes(name) || isOfOtherChoice(name, options)) continue;
+    if (member.kind === 'tensor') {
+      const form = (values.loss === 'cross_entropy' && member.or) || member;
+      values[name] = exampleTensor(form, sizes, decimals);
+    } else if (member.kind === 'group') {
+      values[name] = answered(member, name, sizes, options) ?? exampleGroup(member, sizes, decimals, leftOut, options);
+    } else if (member.kind === 'text') values[name] = STORED[name as keyof typeof STORED];
+    else if (options[name] !== undefined) values[name] = options[name];
+    else if (member.kind === 'choice' && !member.optional) values[name] = member.choices[0];
   }
   return values;
 }
 
+/** The bias that only a GRU has whose reset gate acts after the product. */
+function isOfOtherChoice(name: string, { reset }: Values): boolean {
+  return name === 'bca' && reset !== 'after';
+}
+
 /** A group that an operation answers with, such as a cache, is taken from an example of that operation. */
-function answered(group: GroupMember, name: string, sizes: Sizes): unknown {
+function answered(group: GroupMember, name: string, sizes: Sizes, { reset }: Values): unknown {
   const source = operations.find(({ answer }) => hasGroup(answer, group));
   const examples = source ? Object.values(examplesOf(source)) : [];
-  return examples.find((example) => example.sizes === sizes && example.answer?.[name] !== undefined)?.answer?.[name];
+  const fitting = examples.find(({ sizes: own, request, answer }) => {
+    return own === sizes && request.reset === reset && answer?.[name] !== undefined;
+  });
+  return fitting?.answer?.[name];
 }
 
 function isAnswered(group: GroupMember): boolean {
@@ -141,9 +184,20 @@ function exampleTensor(member: TensorMember, sizes: Sizes, decimals: Decimals): 
     terms.map(({ symbol = '' }) => [symbol, sizes[symbol] ?? sizes.other]),
   );
   const shape = shapeIn(Object.fromEntries(symbols), member) ?? [];
+  const next = member.range ? countsFrom(member.range, sizes) : () => decimals.next();
   const nest = (axis: number): unknown =>
-    axis === shape.length ? decimals.next() : Array.from({ length: shape[axis] }, () => nest(axis + 1));
+    axis === shape.length ? next() : Array.from({ length: shape[axis] }, () => nest(axis + 1));
   return nest(0);
+}
+
+/** Whole numbers of a range, one after the other. */
+function countsFrom({ least, to = '', isWithin }: Range, sizes: Sizes): () => number {
+  const count = (sizes[to] ?? sizes.other) - least + (isWithin ? 1 : 0);
+  let next = 0; // the last one comes first: an example of all time steps
+  return () => {
+    next = (next + count - 1) % count;
+    return least + next;
+  };
 }
 
 /**

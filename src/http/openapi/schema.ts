@@ -1,4 +1,5 @@
 import Type, { type TSchema } from 'typebox';
+import { operations } from '../../operations/operations.js';
 import { type GroupMember, type Member, symbolicShape, type TensorMember } from '../../tensor/signature.js';
 
 /** A reference to a schema that is registered with the app under its name. */
@@ -45,7 +46,7 @@ function valueSchema(member: Member, found: Map<string, TSchema>, place: Place):
     case 'tensor':
       return tensorSchema(member);
     case 'group':
-      groupSchema(member, found, place === 'answer' ? 'part of an answer' : place);
+      groupSchema(member, found, place === 'answer' && isInRequests(member) ? 'part of an answer' : place);
       return ref(member.name);
     case 'choice': {
       // Without a default, which makes an optional member required in some generated clients.
@@ -70,6 +71,15 @@ function valueSchema(member: Member, found: Map<string, TSchema>, place: Place):
     case 'integer':
       return Type.Integer({ format: 'int32', minimum: member.minimum, description: member.description });
   }
+}
+
+/** Can a group be part of a request, too? */
+function isInRequests({ name }: GroupMember): boolean {
+  return operations.some(({ request }) => groupsIn(request).includes(name));
+}
+
+function groupsIn({ members }: GroupMember): string[] {
+  return Object.values(members).flatMap((member) => (member.kind === 'group' ? [member.name, ...groupsIn(member)] : []));
 }
 
 /**
