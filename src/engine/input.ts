@@ -40,7 +40,8 @@ export function addInputOuterProducts(kernels: Kernels, dWx: Matrix, dz: Rows, x
     const { data, offset, rows: p, stride } = dWx;
     for (let j = 0; j < xt.length; j++) {
       let to = offset + xt.ids[xt.offset + j];
-      for (let from = dz.offset + j * p; from < dz.offset + (j + 1) * p; from++, to += stride) data[to] += dz.data[from];
+      for (let from = dz.offset + j * p; from < dz.offset + (j + 1) * p; from++, to += stride)
+        data[to] += dz.data[from];
     }
   }
 }

@@ -111,7 +111,9 @@ export function movingRows<Name extends string>(
   names: readonly Name[],
   tracks: Each<Name, Track>,
 ): (from: number, count: number) => Each<Name, Rows> {
-  const rows = each<Name, { -readonly [Member in keyof Rows]: Rows[Member] }>(names, (name) => range(tracks[name], 0, 0));
+  const rows = each<Name, { -readonly [Member in keyof Rows]: Rows[Member] }>(names, (name) =>
+    range(tracks[name], 0, 0),
+  );
   const moving = names.map((name) => ({ n: tracks[name].n, rows: rows[name] }));
   return (from, count) => {
     for (const { n, rows } of moving) {

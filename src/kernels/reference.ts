@@ -1,5 +1,15 @@
 import { arrayOf, type Dtype, type Numbers } from '../tensor/tensor.js';
-import type { Build, Factor, GruGateGradients, GruGates, Kernels, LstmGateGradients, LstmGates, Matrix, Rows } from './kernels.js';
+import type {
+  Build,
+  Factor,
+  GruGateGradients,
+  GruGates,
+  Kernels,
+  LstmGateGradients,
+  LstmGates,
+  Matrix,
+  Rows,
+} from './kernels.js';
 
 /**
  * The kernels in plain TypeScript: the oracle for any faster build, and what computes where there is none. Every

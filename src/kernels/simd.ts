@@ -163,16 +163,7 @@ function kernelsOf(dtype: Dtype, arena: Arena): Kernels {
       loops.gruOutput(at(zt), at(cct), at(a_next), at(a_prev), a_next.length);
     },
     gruOutputGradients({ dzz, dzc }, da_prev, da_next, { zt, cct }, a_prev) {
-      loops.gruOutputGradients(
-        at(dzz),
-        at(dzc),
-        at(da_prev),
-        at(da_next),
-        at(zt),
-        at(cct),
-        at(a_prev),
-        a_prev.length,
-      );
+      loops.gruOutputGradients(at(dzz), at(dzc), at(da_prev), at(da_next), at(zt), at(cct), at(a_prev), a_prev.length);
     },
   };
 }

@@ -1,7 +1,7 @@
 import type { Cell, CellTypes } from '../engine/cell.js';
 import { type Each, each } from '../engine/layout.js';
 import { type Sizes, shapeIn } from '../tensor/shapes.js';
-import { type GroupMember, type Members, type Source, type TensorMember, type Values } from '../tensor/signature.js';
+import type { GroupMember, Members, Source, TensorMember, Values } from '../tensor/signature.js';
 import { elements, type Tensor } from '../tensor/tensor.js';
 import type { Tag } from './operation.js';
 import { tensor } from './symbols.js';
@@ -89,12 +89,26 @@ export function checkParameters<C extends CellTypes>({ check }: Entry<C>, reques
   check(request, parameters, at, isGiven);
 }
 
+export type Conditions = Readonly<Record<string, (request: Values) => boolean>>;
+
+/** The conditions of all of them; where several have one of the same pointer, each must hold. */
+export function allOf(...all: readonly Conditions[]): Conditions {
+  const joined: Record<string, (request: Values) => boolean> = {};
+  for (const conditions of all) {
+    for (const [pointer, holds] of Object.entries(conditions)) {
+      const before = joined[pointer];
+      joined[pointer] = before ? (request) => before(request) && holds(request) : holds;
+    }
+  }
+  return joined;
+}
+
 /** What belongs to a parameter of the cell that may be left out is there if the parameter is. */
 export function whenGiven<C extends CellTypes>(
   entry: Entry<C>,
   around: string,
   nameOf: (name: string) => string = itself,
-): Record<string, (request: Values) => boolean> {
+): Conditions {
   const optionals = ofCell(entry).filter(([, { optional }]) => optional);
   return Object.fromEntries(
     optionals.map(([name]) => {
@@ -103,7 +117,10 @@ export function whenGiven<C extends CellTypes>(
   );
 }
 
-export function workingGradients<C extends CellTypes>({ gradients }: Cell<C>, shape: string): Record<string, TensorMember> {
+export function workingGradients<C extends CellTypes>(
+  { gradients }: Cell<C>,
+  shape: string,
+): Record<string, TensorMember> {
   return Object.fromEntries(gradients.map((name) => [name, tensor(shape, 'a gradient within the step')]));
 }
 

@@ -22,7 +22,9 @@ import {
 import type { Tensor, WholeNumbers } from '../tensor/tensor.js';
 import { listed } from '../tensor/words.js';
 import {
+  allOf,
   backwardFlops,
+  type Conditions,
   cellFor,
   checkParameters,
   type Entry,
@@ -67,9 +69,7 @@ export const lengths = optional(
 
 export const input = {
   x: optional(tensor('n_x m T_x', 'input sequence')),
-  ids: optional(
-    whole('m T_x', 'which feature of x is 1 where the others are 0, in place of x', 0, '<n_x'),
-  ),
+  ids: optional(whole('m T_x', 'which feature of x is 1 where the others are 0, in place of x', 0, '<n_x')),
 };
 
 /** ids may stand for x. */
@@ -80,8 +80,11 @@ export function sequenceForwardOf<C extends CellTypes>(entry: Entry<C>): Operati
   const { y, W, b } = prediction;
   const given = listed(cell.states.map(initial));
   const shown = listed([...cell.states.map((state: C['State']) => `${states[state]}s`), 'predictions']);
-  const [hidden, ...others] = Object.entries(optionals(tensorsFor(states, itself, 'n_a m T_x', (state) => `${state}s`)));
-  const areStatesKept = (request: Values) => request.caches !== 'none' || cell.states.some((state) => isReturned(request, `/${state}`));
+  const [hidden, ...others] = Object.entries(
+    optionals(tensorsFor(states, itself, 'n_a m T_x', (state) => `${state}s`)),
+  );
+  const areStatesKept = (request: Values) =>
+    request.caches !== 'none' || cell.states.some((state) => isReturned(request, `/${state}`));
   return operation<Members, Members, Members, Members>({
     id: `${id}Forward`,
     path: `/v1/${id}/forward`,
@@ -273,11 +276,9 @@ export function sequenceBackwardOf<C extends CellTypes>(entry: Entry<C>): Operat
     },
     isReturned: (pointer, request) => isReturned(request, pointer),
     when: {
-      answer: {
-        ...whenGiven(entry, '/gradients', gradient),
-        ...whenReturned(ofGradients(entry)),
+      answer: allOf(whenGiven(entry, '/gradients', gradient), whenReturned(ofGradients(entry)), {
         '/gradients/dx': (request) => hasFeatures(request) && isReturned(request, '/gradients/dx'),
-      },
+      }),
       forward: (request: Values) => request.caches === undefined,
       scratch: {
         '/packed': (request) => isRaggedIn(request, stepsOfGradient(request)),
@@ -411,12 +412,20 @@ export function workingStates<C extends CellTypes>({ states }: Entry<C>): Record
 }
 
 /** A ragged batch without its padding: what a walk forward and backward reads and writes. */
-export function packedSequence<C extends CellTypes>({ states, kept }: Entry<C>, L: string): Record<string, TensorMember> {
+export function packedSequence<C extends CellTypes>(
+  { states, kept }: Entry<C>,
+  L: string,
+): Record<string, TensorMember> {
   return {
     x: tensor(`n_x ${L}`, 'input sequence'),
     dx: tensor(`n_x ${L}`, 'gradient of x'),
     ...tensorsFor(states, initial, 'n_a m', (state) => `initial ${state}`),
-    ...tensorsFor(states, (state) => gradient(initial(state)), 'n_a m', (state) => `gradient of the initial ${state}`),
+    ...tensorsFor(
+      states,
+      (state) => gradient(initial(state)),
+      'n_a m',
+      (state) => `gradient of the initial ${state}`,
+    ),
     ...tensorsFor(states, itself, `n_a ${L}`, (state) => `${state}s`),
     ...tensorsFor(kept, itself, `n_a ${L}`, (one) => `${one}s`),
   };
@@ -428,12 +437,12 @@ function ofGradients<C extends CellTypes>(entry: Entry<C>): string[] {
 }
 
 /** Members of an answer that are there where they are returned. */
-export function whenReturned(names: readonly string[]): Record<string, (request: Values) => boolean> {
+export function whenReturned(names: readonly string[]): Conditions {
   return Object.fromEntries(names.map((name) => [`/${name}`, (request: Values) => isReturned(request, `/${name}`)]));
 }
 
 /** Members that repeat those of a request are there where the request has them. */
-function whenRepeated(around: string, names: readonly string[]): Record<string, (request: Values) => boolean> {
+function whenRepeated(around: string, names: readonly string[]): Conditions {
   const all = names.map((name) => [`${around}/${name}`, (request: Values) => request[name] !== undefined]);
   return Object.fromEntries(all);
 }
@@ -498,11 +507,7 @@ export function initialIn<C extends CellTypes>(
   });
 }
 
-export function weightsIn<C extends CellTypes>(
-  kernels: Kernels,
-  cell: Cell<C>,
-  { parameters }: Values,
-): C['Weights'] {
+export function weightsIn<C extends CellTypes>(kernels: Kernels, cell: Cell<C>, { parameters }: Values): C['Weights'] {
   return cell.weights(kernels, parameters as Each<C['Parameter'], Tensor>);
 }
 

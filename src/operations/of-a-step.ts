@@ -3,7 +3,16 @@ import { type Each, rows } from '../engine/layout.js';
 import { predictionWith } from '../engine/prediction.js';
 import { type StepTensors, stepBackward, stepForward } from '../engine/step.js';
 import type { Kernels } from '../kernels/kernels.js';
-import { group, type Members, optional, repeats, same, sharing, type TensorMember, type Values } from '../tensor/signature.js';
+import {
+  group,
+  type Members,
+  optional,
+  repeats,
+  same,
+  sharing,
+  type TensorMember,
+  type Values,
+} from '../tensor/signature.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { listed } from '../tensor/words.js';
 import {

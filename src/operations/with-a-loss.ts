@@ -20,6 +20,7 @@ import {
 } from '../tensor/signature.js';
 import type { Tensor, WholeNumbers } from '../tensor/tensor.js';
 import {
+  allOf,
   cellFor,
   checkParameters,
   type Entry,
@@ -109,17 +110,21 @@ export function forwardBackwardOf<C extends CellTypes>(entry: Entry<C>): Operati
   );
   const parameterNames = [...Object.keys(parameterGradients(entry)), gradient(W), gradient(b)];
   const dzs = cell.gradients.filter((name) => name.startsWith('dz'));
-  /** The norm is of all of them. */
-  const areParametersNeeded = (request: Values) => {
+  /** The norm is one of all gradients of parameters, whether they are returned or not. */
+  const isNormNeeded = (request: Values) => {
     return isReturned(request, '/gradient_norm') || request.clip_norm !== undefined;
   };
   const isLastWanted = (request: Values) => cell.states.some((state) => isReturned(request, `/${last(state)}`));
-  const isStepWanted = (request: Values) => Object.keys(steps.members).some((name) => isReturned(request, `/steps/${name}`));
   const steps = group(`${name}LossSteps`, 'what happens at each time step, over all examples', {
     loss: optional(sum('T_x', 'loss of the step; together they are the loss')),
-    ...norms(cell.states.map(gradient), (name) => `norm of ${name}_next: of all that comes back to the ${name.slice(1)} of the step`),
+    ...norms(
+      cell.states.map(gradient),
+      (name) => `norm of ${name}_next: of all that comes back to the ${name.slice(1)} of the step`,
+    ),
     ...norms(dzs, (name) => `norm of ${name}, the gradient of a pre-activation`),
   });
+  const stepNames = Object.keys(steps.members);
+  const isStepWanted = (request: Values) => stepNames.some((name) => isReturned(request, `/steps/${name}`));
   return operation<Members, Members, Members, Members>({
     id: `${id}ForwardBackward`,
     path: `/v1/${id}/forward_backward`,
@@ -149,12 +154,14 @@ export function forwardBackwardOf<C extends CellTypes>(entry: Entry<C>): Operati
     answer: group(`${name}ForwardBackwardResult`, 'loss, predictions and gradients', {
       loss: optional(sum('', 'the loss')),
       [y]: optional(tensor('n_y m T_x', 'predictions')),
-      gradients: optional(group(`${name}LossGradients`, 'each of the shape of what it is the gradient of', {
-        dx: optional(tensor('n_x m T_x', 'gradient of x; there if x is given')),
-        ...initialGradients(entry),
-        ...optionals(parameterGradients(entry)),
-        ...optionals(ofPrediction),
-      })),
+      gradients: optional(
+        group(`${name}LossGradients`, 'each of the shape of what it is the gradient of', {
+          dx: optional(tensor('n_x m T_x', 'gradient of x; there if x is given')),
+          ...initialGradients(entry),
+          ...optionals(parameterGradients(entry)),
+          ...optionals(ofPrediction),
+        }),
+      ),
       gradient_norm: optional(sum('', 'norm of all gradients of parameters together, before clipping')),
       steps: optional(steps),
       ...lastStates(entry),
@@ -189,19 +196,20 @@ export function forwardBackwardOf<C extends CellTypes>(entry: Entry<C>): Operati
     },
     isReturned: (pointer, request) => isReturned(request, pointer),
     when: {
-      answer: {
-        ...whenGiven(entry, '/gradients', gradient),
-        ...whenReturned([y, 'loss', ...Object.keys(steps.members).map((name) => `steps/${name}`)]),
-        ...Object.fromEntries(
+      answer: allOf(
+        whenGiven(entry, '/gradients', gradient),
+        whenReturned([y, 'loss', ...stepNames.map((name) => `steps/${name}`), ...cell.states.map(last)]),
+        Object.fromEntries(
           parameterNames.map((name) => [
             `/gradients/${name}`,
-            (request: Values) => isReturned(request, `/gradients/${name}`) || areParametersNeeded(request),
+            (request: Values) => isReturned(request, `/gradients/${name}`) || isNormNeeded(request),
           ]),
         ),
-        '/gradients/dx': (request) => hasFeatures(request) && isReturned(request, '/gradients/dx'),
-        '/gradient_norm': areParametersNeeded,
-        ...whenReturned(cell.states.map(last)),
-      },
+        {
+          '/gradients/dx': (request) => hasFeatures(request) && isReturned(request, '/gradients/dx'),
+          '/gradient_norm': isNormNeeded,
+        },
+      ),
       scratch: {
         '/packed': (request) => isRaggedIn(request, stepsOf(request)),
         '/packed/x': hasFeatures,
@@ -334,7 +342,10 @@ function checkLoss(request: Values, W: string, b: string): void {
   for (const name of [W, b]) {
     if (parameters[name]) continue;
     const pointer = `/parameters/${name}`;
-    faults.push({ pointer, detail: `${pointer} is missing: the loss is one of the predictions, which need ${W} and ${b}` });
+    faults.push({
+      pointer,
+      detail: `${pointer} is missing: the loss is one of the predictions, which need ${W} and ${b}`,
+    });
   }
   if (areClasses(request) && request.loss !== 'cross_entropy') {
     const detail = `/targets are classes, (m, T_x), but loss is "${request.loss}", which takes numbers, (n_y, m, T_x)`;

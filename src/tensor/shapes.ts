@@ -57,7 +57,10 @@ export function bindSymbols(signature: readonly FlatTensor[], values: Values): S
     if (shape.length === rank) return true;
     const count = `${rank} ${rank === 1 ? 'dimension' : 'dimensions'}`;
     const other = member.or ? `, and ${symbolicShape(member.or)} has ${member.or.axes.length}` : '';
-    faults.add(pointer, `${pointer} has shape (${shape.join(', ')}), but ${symbolicShape(member)} has ${count}${other}`);
+    faults.add(
+      pointer,
+      `${pointer} has shape (${shape.join(', ')}), but ${symbolicShape(member)} has ${count}${other}`,
+    );
     return false;
   });
 

@@ -60,22 +60,33 @@ it('the table has a loss for every cell', () => {
 describe.each(withLosses)('%s', (id) => {
   it('analytic gradients agree with central differences of the loss, on any build', () => {
     fc.assert(
-      fc.property(anyBuild, dimsArbitrary, choicesArbitrary, anyLoss, fc.integer(), (kernels, dims, choices, loss, seed) => {
-        const next = numbersFrom(seed, 1.2);
-        const indices = choices.indices && loss.loss === 'cross_entropy';
-        const tensors = tensorsFor(operationCalled(id).request, dims, next, { ...choices, indices });
-        const inputs = { ...tensors, ...loss };
-        const gradients = askJson(id, inputs, kernels).gradients as JsonObject;
-        expect('dx' in gradients).toBe(!indices);
-        for (const [name, gradient] of Object.entries(gradients)) {
-          const source = find(inputs, name.slice(1));
-          const scale = Math.max(1e-3, ...flat(gradient).map(Math.abs));
-          for (const { analytic, holder, index } of samples(gradient, source, next)) {
-            const numeric = derivative(() => askJson(id, { ...inputs, return: ['loss'] }, kernels).loss as number, holder, index);
-            expect(Math.abs(numeric - analytic) / scale, `${name} (seed ${seed})`).toBeLessThanOrEqual(1e-7);
+      fc.property(
+        anyBuild,
+        dimsArbitrary,
+        choicesArbitrary,
+        anyLoss,
+        fc.integer(),
+        (kernels, dims, choices, loss, seed) => {
+          const next = numbersFrom(seed, 1.2);
+          const indices = choices.indices && loss.loss === 'cross_entropy';
+          const tensors = tensorsFor(operationCalled(id).request, dims, next, { ...choices, indices });
+          const inputs = { ...tensors, ...loss };
+          const gradients = askJson(id, inputs, kernels).gradients as JsonObject;
+          expect('dx' in gradients).toBe(!indices);
+          for (const [name, gradient] of Object.entries(gradients)) {
+            const source = find(inputs, name.slice(1));
+            const scale = Math.max(1e-3, ...flat(gradient).map(Math.abs));
+            for (const { analytic, holder, index } of samples(gradient, source, next)) {
+              const numeric = derivative(
+                () => askJson(id, { ...inputs, return: ['loss'] }, kernels).loss as number,
+                holder,
+                index,
+              );
+              expect(Math.abs(numeric - analytic) / scale, `${name} (seed ${seed})`).toBeLessThanOrEqual(1e-7);
+            }
           }
-        }
-      }),
+        },
+      ),
       { numRuns: 30 },
     );
   });

@@ -28,7 +28,11 @@ describe.each(runs)('in $dtype on $tier kernels', ({ dtype, kernels }) => {
     const least = dtype === 'float32' && name.includes('scale30') ? 300 : 0;
     const { da, dc, ...forward } = inputs;
     const upstream = { da, ...(dc ? { dc } : {}) };
-    const { caches, ...states } = askJson(`${net}Forward`, { ...forward, ...options, dtype, caches: 'inline' }, kernels);
+    const { caches, ...states } = askJson(
+      `${net}Forward`,
+      { ...forward, ...options, dtype, caches: 'inline' },
+      kernels,
+    );
     const { a_last, c_last, ...sequences } = outputs;
     expectAllClose(states as JsonObject, sequences, dtype);
 

@@ -253,7 +253,7 @@ const cases: Case[] = [
   },
   {
     what: 'an unknown path',
-    send: () => supertest(service.url).get('/v1/gru/forward'),
+    send: () => supertest(service.url).get('/v1/elman/forward'),
     status: 404,
     code: 'not-found',
   },

@@ -1,7 +1,15 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { GruGateGradients, GruGates, Kernels, LstmGateGradients, LstmGates, Matrix, Rows } from '../../src/kernels/kernels.js';
+import type {
+  GruGateGradients,
+  GruGates,
+  Kernels,
+  LstmGateGradients,
+  LstmGates,
+  Matrix,
+  Rows,
+} from '../../src/kernels/kernels.js';
 import { call, type KernelName, kernelNames, operandsOf, type Sizes } from '../../src/kernels/list.js';
 import { reference } from '../../src/kernels/reference.js';
 import { buildOf } from '../../src/kernels/simd.js';

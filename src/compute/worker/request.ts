@@ -7,7 +7,14 @@ import { blockBounds, blockOf, CUTTING, type Cutting } from '../../plan/blocks.j
 import { finishSums, optionsOf } from '../../plan/finish.js';
 import { refuseTooLarge, refuseTooLargeToStore, refuseTooMuchWork } from '../../plan/limits.js';
 import { firstNonFinite, refuseNonFinite } from '../../plan/non-finite.js';
-import { contributionsOf, joinedOf, type PieceTask, piecesOf, plannedSlicesIn, unwrittenSums } from '../../plan/pieces.js';
+import {
+  contributionsOf,
+  joinedOf,
+  type PieceTask,
+  piecesOf,
+  plannedSlicesIn,
+  unwrittenSums,
+} from '../../plan/pieces.js';
 import { KnownPlans, outputsOf, type Plan, planOf } from '../../plan/plan.js';
 import { depositOf, type Request } from '../../plan/request.js';
 import { reserve, type Workspace } from '../../plan/workspace.js';

@@ -249,7 +249,8 @@ function readOption(
     found.request.add(pointer, `${pointer} is ${JSON.stringify(shorten(value))}, but must be ${expected}`);
   } else if ((member.kind === 'integer' || member.kind === 'number') && kind === 'number') {
     const value = readNumber(scanner);
-    const isRight = member.kind === 'integer' ? Number.isInteger(value) && value >= member.minimum : value > member.above;
+    const isRight =
+      member.kind === 'integer' ? Number.isInteger(value) && value >= member.minimum : value > member.above;
     if (isRight && Number.isFinite(value)) return value;
     found.request.add(pointer, `${pointer} is ${value}, but must be ${expected}`);
   } else if (member.kind === 'text' && kind === 'string') {

@@ -21,12 +21,12 @@ type Sizes = Readonly<Record<string, number>>;
 /** The axes of one tensor are of different lengths, so that they cannot be mistaken for each other. */
 const TELLING: Sizes = { n_x: 3, m: 1, T_x: 4, T_da: 4, other: 2 };
 /** For what shows an option, and not the shapes: the document is to stay short. */
-const SMALLEST: Sizes = { other: 1 };
+const SMALLEST: Sizes = { n_y: 2, other: 1 };
 /** For what can be done in segments. */
-const TWO_STEPS: Sizes = { T_x: 2, T_da: 2, other: 1 };
+const TWO_STEPS: Sizes = { n_y: 2, T_x: 2, T_da: 2, other: 1 };
 
 /** For what tells examples of a batch apart. */
-const TWO_EXAMPLES: Sizes = { n_x: 2, m: 2, T_x: 2, T_da: 2, other: 1 };
+const TWO_EXAMPLES: Sizes = { n_x: 2, n_y: 2, m: 2, T_x: 2, T_da: 2, other: 1 };
 
 /** What an example gives for an integer: the number of time steps in a segment, say. */
 const INTEGER = 1;

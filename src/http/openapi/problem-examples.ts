@@ -25,8 +25,8 @@ const told: Readonly<Record<ProblemCode, Told>> = {
     detail: 'the request has no API key: it comes as Authorization: Bearer <key> or as x-api-key: <key>',
   },
   'not-found': {
-    instance: '/v1/gru/forward',
-    detail: 'there is nothing at /v1/gru/forward; the paths are listed at /openapi.json',
+    instance: '/v1/elman/forward',
+    detail: 'there is nothing at /v1/elman/forward; the paths are listed at /openapi.json',
   },
   'cache-not-found': {
     instance: '/v1/lstm/backward',

@@ -61,13 +61,7 @@ function valueSchema(member: Member, found: Map<string, TSchema>, place: Place):
     case 'names':
       return Type.Array(Type.String(), { description: member.description });
     case 'number':
-      return Type.Unsafe({
-        type: 'number',
-        format: 'double',
-        minimum: member.above,
-        exclusiveMinimum: true, // as OpenAPI 3.0 has it
-        description: member.description,
-      });
+      return Type.Number({ format: 'double', minimum: member.above, description: member.description });
     case 'integer':
       return Type.Integer({ format: 'int32', minimum: member.minimum, description: member.description });
   }
@@ -79,7 +73,9 @@ function isInRequests({ name }: GroupMember): boolean {
 }
 
 function groupsIn({ members }: GroupMember): string[] {
-  return Object.values(members).flatMap((member) => (member.kind === 'group' ? [member.name, ...groupsIn(member)] : []));
+  return Object.values(members).flatMap((member) =>
+    member.kind === 'group' ? [member.name, ...groupsIn(member)] : [],
+  );
 }
 
 /**

@@ -128,7 +128,7 @@ describe('with keys', () => {
   });
 
   it('what does not exist is told without a key', async () => {
-    expect(await statusOf(fetch(`${service.url}/v1/gru/forward`))).toBe(404);
+    expect(await statusOf(fetch(`${service.url}/v1/elman/forward`))).toBe(404);
     expect(await statusOf(fetch(service.url + PATH))).toBe(405);
   });
 

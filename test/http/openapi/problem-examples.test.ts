@@ -49,7 +49,7 @@ const provocations: readonly {
       'shape-mismatch': ({ url }) => post(url, { ...good, parameters: { ...good.parameters, Wf: [[0.1, 0.2]] } }),
       'non-finite-result': ({ url }) => post(url, overflowing, {}, '/v1/rnn/backward'),
       'cache-not-found': ({ url }) => post(url, byCacheId, {}, '/v1/lstm/backward'),
-      'not-found': ({ url }) => post(url, good, {}, '/v1/gru/forward'),
+      'not-found': ({ url }) => post(url, good, {}, '/v1/elman/forward'),
       'method-not-allowed': ({ url }) => ask(url + PATH),
       'not-acceptable': ({ url }) => post(url, good, { accept: 'text/html' }),
       'unsupported-media-type': ({ url }) => post(url, 'x=1', { 'content-type': 'text/plain' }),
