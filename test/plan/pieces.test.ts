@@ -4,18 +4,19 @@ import { answer, machineryWith } from '../../src/compute/worker/request.js';
 import { readJson } from '../../src/formats/json/reader.js';
 import { readContents, readGroup } from '../../src/formats/safetensors.js';
 import { blockBounds, CUTTING } from '../../src/plan/blocks.js';
+import { optionsOf } from '../../src/plan/finish.js';
 import { firstNonFinite } from '../../src/plan/non-finite.js';
 import { type Piece, plannedSlicesIn } from '../../src/plan/pieces.js';
-import { outputsOf, planOf } from '../../src/plan/plan.js';
+import { KnownPlans, outputsOf, planOf } from '../../src/plan/plan.js';
 import type { Request } from '../../src/plan/request.js';
 import { reserve } from '../../src/plan/workspace.js';
 import type { Fault } from '../../src/tensor/refusal.js';
-import { bindSymbols, type Sizes } from '../../src/tensor/shapes.js';
+import type { Sizes } from '../../src/tensor/shapes.js';
 import type { GroupMember } from '../../src/tensor/signature.js';
 import { type Dtype, elements } from '../../src/tensor/tensor.js';
 import { askWith, codec, formats, writeJson } from '../ask.js';
 import { builds, fastBuilds } from '../kernels/builds.js';
-import { flat, type Json, type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../values.js';
+import { expectClose, flat, type Json, type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../values.js';
 
 const kernels = fastBuilds.at(-1) ?? builds[0];
 /** Cut as in the service. */
@@ -33,6 +34,11 @@ const large: Record<string, Sizes> = {
   lstmCellBackward: { n_x: 8, n_a: 16, n_y: 5, m: 173 },
   lstmForward: { n_x: 8, n_a: 16, n_y: 5, m: 41, T_x: 13 },
   lstmBackward: { n_x: 8, n_a: 16, n_y: 5, m: 41, T_x: 6, T_da: 5 },
+  gruForward: { n_x: 9, n_a: 17, n_y: 5, m: 41, T_x: 15 },
+  gruBackward: { n_x: 9, n_a: 17, n_y: 5, m: 41, T_x: 7, T_da: 6 },
+  rnnForwardBackward: { n_x: 11, n_a: 20, n_y: 5, m: 41, T_x: 10 },
+  lstmForwardBackward: { n_x: 8, n_a: 16, n_y: 5, m: 41, T_x: 5 },
+  gruForwardBackward: { n_x: 9, n_a: 17, n_y: 5, m: 41, T_x: 6 },
 };
 const ids = Object.keys(large);
 const dtypes = ['float64', 'float32'] as const;
@@ -46,8 +52,7 @@ function requestFor(id: string, way = 1, seed = 1): JsonObject {
 function read(id: string, body: object): Request {
   const operation = operationCalled(id);
   const values = readJson(Buffer.from(JSON.stringify(body)), operation.request, codec);
-  const sizes = bindSymbols(operation.tensors.request, values);
-  return { operation, values, sizes, dtype: values.dtype as Dtype, format: 'json' };
+  return new KnownPlans(kernels, formats).examine(operation, values, 'json').request;
 }
 
 /** The same without blocks and pieces. */
@@ -58,6 +63,7 @@ function unsplit(id: string, body: object): { text: string } | { fault: Fault } 
   const plan = planOf(machinery.kernels, request, formats);
   const { request: values, answer, scratch, forward, computed, tensors } = reserve(kernels, request, plan);
   operation.run(kernels, values, answer, scratch, forward);
+  operation.finish?.(answer, optionsOf(request.values), request.sizes);
   const found = firstNonFinite(computed, operation.time);
   if (found) return { fault: found.fault };
   const [{ slices }] = outputsOf(request, plan, tensors, formats);
@@ -151,6 +157,47 @@ describe.each(ids)('a large request for %s', (id) => {
     else expectSameGradients(JSON.parse(parts.text).gradients, JSON.parse(whole.text).gradients, dtype);
   });
 });
+
+describe.each(ids.filter((id) => !id.includes('Cell')))('a large ragged request for %s', (id) => {
+  it.each(dtypes)('in parts is the same as in one, in %s', (dtype) => {
+    const choices = { prediction: true, way: 1, extras: true, ragged: true, indices: true };
+    const tensors = tensorsFor(operationCalled(id).request, large[id], numbersFrom(3, 0.2), choices);
+    const body = { ...tensors, dtype };
+    const [parts, whole] = [inParts(id, body), unsplit(id, body)];
+    if (!('text' in parts && 'text' in whole)) throw new Error('the request was refused');
+    if (id.endsWith('Forward')) expect(parts.text === whole.text, 'the same bytes').toBe(true);
+    else expectSameGradients(JSON.parse(parts.text).gradients, JSON.parse(whole.text).gradients, dtype);
+  });
+});
+
+describe.each(ids.filter((id) => id.endsWith('ForwardBackward')))('a large %s', (id) => {
+  it('is clipped by the norm of all blocks together, whatever of it is returned', () => {
+    const body = { ...requestFor(id), reduction: 'sum', weights: undefined };
+    const whole = JSON.parse(textOf(inParts(id, body)));
+    const clip_norm = whole.gradient_norm / 3;
+    const { gradients, gradient_norm } = JSON.parse(textOf(inParts(id, { ...body, clip_norm })));
+    expect(gradient_norm).toBe(whole.gradient_norm);
+    for (const [name, values] of Object.entries<Json>(whole.gradients)) {
+      const factor = /^d[Wb]/.test(name) ? 1 / 3 : 1;
+      expectClose(name, gradients[name], scaled(values, factor), 'float64');
+    }
+    const some = ['loss', 'gradients/da0', `gradients/${Object.keys(gradients).at(-1)}`];
+    const part = JSON.parse(textOf(inParts(id, { ...body, clip_norm, return: some })));
+    expect(Object.keys(part)).toEqual(['loss', 'gradients']);
+    expect(part.loss).toBe(whole.loss);
+    for (const [name, values] of Object.entries(part.gradients)) expect(values).toEqual(gradients[name]);
+    expect(Object.keys(part.gradients)).toHaveLength(2);
+  });
+});
+
+function textOf(outcome: ReturnType<typeof inParts>): string {
+  if ('fault' in outcome) throw new Error(outcome.fault.detail);
+  return outcome.text;
+}
+
+function scaled(values: Json, factor: number): Json {
+  return Array.isArray(values) ? values.map((value) => scaled(value, factor)) : (values as number) * factor;
+}
 
 /** Gradients of what belongs to an example are the same; those of the weights are sums in another order. */
 function expectSameGradients(parts: JsonObject, whole: JsonObject, dtype: Dtype): void {
@@ -260,9 +307,10 @@ describe('a result of a large request that is not finite', () => {
     const next = numbersFrom(7, 0.2);
     const body = requestFor(id);
     // Other large numbers drive the units to ±1, and are gone.
-    const isFelt = id.endsWith('Backward') ? /^d/ : /^(Wya?|by)$/;
+    const isFelt = /(?<!Forward)Backward$/.test(id) ? /^d/ : /^(Wya?|by|targets)$/;
     const felt = (values: JsonObject): Json[] =>
       Object.entries(values).flatMap(([name, value]) => {
+        if (typeof value !== 'object') return [];
         if (!Array.isArray(value)) return felt(value as JsonObject);
         return isFelt.test(name) ? [value] : [];
       });
