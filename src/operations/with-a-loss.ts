@@ -396,18 +396,27 @@ function observerOf<C extends CellTypes>(
   };
 }
 
-/** √Σ v², of numbers whose squares may be too large or too small for a double. */
+/** √Σ v². */
 function normOf(all: readonly Rows[]): number {
+  const squares = squaresOf(all, 1);
+  if (squares > 1e-200 && squares < 1e200) return Math.sqrt(squares);
+  // The squares are too small or too large for a double, or close to it.
   let largest = 0;
   for (const { data, offset, length } of all) {
     for (let i = offset; i < offset + length; i++) largest = Math.max(largest, Math.abs(data[i]));
   }
   if (largest === 0 || !Number.isFinite(largest)) return largest;
-  const isPlain = largest > 1e-100 && largest < 1e100;
-  const scale = isPlain ? 1 : 1 / largest;
+  return Math.sqrt(squaresOf(all, largest)) * largest;
+}
+
+/** Σ (v / unit)² */
+function squaresOf(all: readonly Rows[], unit: number): number {
   let squares = 0;
   for (const { data, offset, length } of all) {
-    for (let i = offset; i < offset + length; i++) squares += (data[i] * scale) ** 2;
+    for (let i = offset; i < offset + length; i++) {
+      const value = data[i] / unit;
+      squares += value * value;
+    }
   }
-  return Math.sqrt(squares) / scale;
+  return squares;
 }
