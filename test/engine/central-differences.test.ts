@@ -69,7 +69,10 @@ describe.each(withLosses)('%s', (id) => {
         (kernels, dims, choices, loss, seed) => {
           const next = numbersFrom(seed, 1.2);
           const indices = choices.indices && loss.loss === 'cross_entropy';
-          const tensors = tensorsFor(operationCalled(id).request, dims, next, { ...choices, indices: indices === true });
+          const tensors = tensorsFor(operationCalled(id).request, dims, next, {
+            ...choices,
+            indices: indices === true,
+          });
           const inputs = { ...tensors, ...loss };
           const gradients = askJson(id, inputs, kernels).gradients as JsonObject;
           expect('dx' in gradients).toBe(!indices);

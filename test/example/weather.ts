@@ -4,10 +4,9 @@
  * The weather of each day goes to POST /v1/lstm/forward, which answers with what the hidden units say of it and a
  * guess of what kind of day it was. How wrong the guesses are is computed here; the gradient of that goes to
  * POST /v1/lstm/backward, which answers with the gradients of the input, the initial states and the gates'
- * parameters. UNROLL_URL names a service that runs already; without it one is started.
+ * parameters.
  */
 import { readFileSync } from 'node:fs';
-import { startService } from '../service/process.js';
 import { printBackward, printExchange, printForward } from './printing.js';
 
 /** Tensors are nested arrays, outermost axis first: x[feature][week][day]. */
@@ -30,7 +29,7 @@ const WEEKS_FROM = ['2012-01-16', '2013-01-16', '2014-01-16', '2015-01-16'];
 const [n_x, n_a, m, T_x] = [FEATURES.length, 6, WEEKS_FROM.length, 7];
 const RATE = 0.5;
 
-async function main(url: string): Promise<void> {
+export async function weather(url: string): Promise<void> {
   const weeks = readWeeks();
   const classes = [...new Set(weeks.flat().map(({ weather }) => weather))].sort();
   const x = FEATURES.map((feature) => standardised(weeks.map((week) => week.map((day) => Number(day[feature])))));
@@ -142,15 +141,3 @@ function sequence(n: number, value: (i: number, j: number, t: number) => number)
   const [examples, steps] = [Array.from({ length: m }), Array.from({ length: T_x })];
   return Array.from({ length: n }, (_, i) => examples.map((_, j) => steps.map((_, t) => value(i, j, t))));
 }
-
-async function run(): Promise<void> {
-  const running = process.env.UNROLL_URL;
-  if (running) return main(running);
-  const service = await startService();
-  await main(service.url).finally(service.stop);
-}
-
-run().catch(({ message, cause }: Error) => {
-  console.error(cause ? `${message}: ${cause}` : message);
-  process.exitCode = 1;
-});
