@@ -80,9 +80,7 @@ export function sequenceForwardOf<C extends CellTypes>(entry: Entry<C>): Operati
   const { y, W, b } = prediction;
   const given = listed(cell.states.map(initial));
   const shown = listed([...cell.states.map((state: C['State']) => `${states[state]}s`), 'predictions']);
-  const [hidden, ...others] = Object.entries(
-    optionals(tensorsFor(states, itself, 'n_a m T_x', (state) => `${state}s`)),
-  );
+  const [hidden, ...others] = Object.entries(tensorsFor(states, itself, 'n_a m T_x', (state) => `${state}s`));
   const areStatesKept = (request: Values) =>
     request.caches !== 'none' || cell.states.some((state) => isReturned(request, `/${state}`));
   return operation<Members, Members, Members, Members>({
@@ -96,6 +94,8 @@ export function sequenceForwardOf<C extends CellTypes>(entry: Entry<C>): Operati
       'an input sequence',
       {
         ...input,
+        // Generated clients that exist know it as needed.
+        x: { ...input.x, optional: false },
         ...initialStates(entry),
         parameters,
         lengths,
@@ -245,13 +245,11 @@ export function sequenceBackwardOf<C extends CellTypes>(entry: Entry<C>): Operat
       },
     ),
     answer: group(`${name}BackwardResult`, 'gradients of the sequence', {
-      gradients: optional(
-        group(`${name}Gradients`, 'each of the shape of what it is the gradient of', {
-          dx: optional(tensor('n_x m T_da', 'gradient of x; there if x is given')),
-          ...initialGradients(entry),
-          ...optionals(parameterGradients(entry)),
-        }),
-      ),
+      gradients: group(`${name}Gradients`, 'each of the shape of what it is the gradient of', {
+        dx: tensor('n_x m T_da', 'gradient of x; not there for ids'),
+        ...initialGradients(entry),
+        ...parameterGradients(entry),
+      }),
     }),
     forward: {
       ...tensorsFor(states, itself, 'n_a m T_da', (state) => `${state}s`),
@@ -397,7 +395,7 @@ export function initialOrZero<C extends CellTypes>({ cell, states }: Entry<C>): 
 
 export function initialGradients<C extends CellTypes>({ states }: Entry<C>): Record<string, TensorMember> {
   const nameOf = (state: string) => gradient(initial(state));
-  return optionals(tensorsFor(states, nameOf, 'n_a m', (_, state) => `gradient of ${initial(state)}`));
+  return tensorsFor(states, nameOf, 'n_a m', (_, state) => `gradient of ${initial(state)}`);
 }
 
 /** The states after each example's last step, where a request lists them. */

@@ -48,7 +48,7 @@ export const bptt_steps = integer(
 );
 
 export const returned = names(
-  'members of the answer that are wanted, by name or path (`gradients/dWf`); absent: all but the states after the last step',
+  'members of the answer that are wanted, by name or path (`gradients/dWf`): no others are in it then, whatever its schema says; absent: all but the states after the last step',
 );
 
 /**

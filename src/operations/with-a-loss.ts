@@ -49,7 +49,6 @@ import {
   lastStates,
   lengths,
   lengthsIn,
-  optionals,
   packedSequence,
   standIns,
   stepsOf,
@@ -105,7 +104,10 @@ export function forwardBackwardOf<C extends CellTypes>(entry: Entry<C>): Operati
   const ofPrediction = Object.fromEntries(
     [W, b].map((name): [string, TensorMember] => {
       const member = parameters.members[name];
-      return [gradient(name), { ...member, isFactor: false, isSum: true, description: `gradient of ${name}` }];
+      return [
+        gradient(name),
+        { ...member, optional: false, isFactor: false, isSum: true, description: `gradient of ${name}` },
+      ];
     }),
   );
   const parameterNames = [...Object.keys(parameterGradients(entry)), gradient(W), gradient(b)];
@@ -116,7 +118,7 @@ export function forwardBackwardOf<C extends CellTypes>(entry: Entry<C>): Operati
   };
   const isLastWanted = (request: Values) => cell.states.some((state) => isReturned(request, `/${last(state)}`));
   const steps = group(`${name}LossSteps`, 'what happens at each time step, over all examples', {
-    loss: optional(sum('T_x', 'loss of the step; together they are the loss')),
+    loss: sum('T_x', 'loss of the step; together they are the loss'),
     ...norms(
       cell.states.map(gradient),
       (name) => `norm of ${name}_next: of all that comes back to the ${name.slice(1)} of the step`,
@@ -152,18 +154,16 @@ export function forwardBackwardOf<C extends CellTypes>(entry: Entry<C>): Operati
       { standIns },
     ),
     answer: group(`${name}ForwardBackwardResult`, 'loss, predictions and gradients', {
-      loss: optional(sum('', 'the loss')),
-      [y]: optional(tensor('n_y m T_x', 'predictions')),
-      gradients: optional(
-        group(`${name}LossGradients`, 'each of the shape of what it is the gradient of', {
-          dx: optional(tensor('n_x m T_x', 'gradient of x; there if x is given')),
-          ...initialGradients(entry),
-          ...optionals(parameterGradients(entry)),
-          ...optionals(ofPrediction),
-        }),
-      ),
-      gradient_norm: optional(sum('', 'norm of all gradients of parameters together, before clipping')),
-      steps: optional(steps),
+      loss: sum('', 'the loss'),
+      [y]: tensor('n_y m T_x', 'predictions'),
+      gradients: group(`${name}LossGradients`, 'each of the shape of what it is the gradient of', {
+        dx: optional(tensor('n_x m T_x', 'gradient of x; not there for ids')),
+        ...initialGradients(entry),
+        ...parameterGradients(entry),
+        ...ofPrediction,
+      }),
+      gradient_norm: sum('', 'norm of all gradients of parameters together, before clipping'),
+      steps,
       ...lastStates(entry),
     }),
     forward: {
@@ -314,7 +314,7 @@ export function forwardBackwardOf<C extends CellTypes>(entry: Entry<C>): Operati
 }
 
 function norms(names: readonly string[], describe: (name: string) => string): Record<string, TensorMember> {
-  return Object.fromEntries(names.map((name) => [name, optional(norm('T_x', describe(name)))]));
+  return Object.fromEntries(names.map((name) => [name, norm('T_x', describe(name))]));
 }
 
 function areClasses({ targets }: Values): boolean {

@@ -63,23 +63,37 @@ function computeExamples(operation: Operation): Readonly<Record<string, Example>
     if (needsNoPrediction(operation, sizes)) left.push(...predictingIn(request));
     left.push(...leftOutIn(request, shown));
     const values = exampleGroup(request, sizes, new Decimals(operation.path), left, options);
-    examples[name] = { sizes, request: values, answer: answerTo(operation, values) };
+    const answer = answerTo(operation, values);
+    if (isWhole(request, values) && (!answer || isWhole(operation.answer, answer))) {
+      examples[name] = { sizes, request: values, answer };
+    }
   };
   add(nameOfWay(request, first), first, TELLING);
   for (const way of others) add(nameOfWay(request, way), way, SMALLEST);
-  const [listed] = operation.tensors.answer;
+  const listed = Object.entries(operation.answer.members).flatMap(([name, { optional }]) => {
+    return !optional || name.endsWith('_last') ? [name] : [];
+  });
   for (const [name, member] of Object.entries(request.members)) {
     if (member.kind === 'integer') add(`${name}: ${INTEGER}`, first, TWO_STEPS, { [name]: INTEGER });
     if (member.kind === 'number') add(`${name}: ${NUMBER}`, first, SMALLEST, { [name]: NUMBER });
-    if (member.kind === 'names' && time === 'forward') add(name, first, SMALLEST, { [name]: [listed.path.join('/')] });
+    if (member.kind === 'names' && time === 'forward') add(name, first, SMALLEST, { [name]: listed });
     if (member.kind === 'tensor' && member.numbers === 'whole') add(name, first, TWO_EXAMPLES, { [name]: undefined });
     if (member.kind !== 'choice') continue;
     for (const choice of member.choices) {
-      const isShown = choice === member.otherwise || (!member.optional && choice === member.choices[0]);
-      if (!isShown) add(`${name}: ${choice}`, first, SMALLEST, { [name]: choice });
+      const isUsual = choice === member.otherwise || (!member.optional && choice === member.choices[0]);
+      if (!isUsual) add(`${name}: ${choice}`, first, SMALLEST, { [name]: choice });
     }
   }
   return examples;
+}
+
+/** Are all members there that the schema says are always there? */
+function isWhole({ members }: GroupMember, values: Values): boolean {
+  return Object.entries(members).every(([name, member]) => {
+    const value = values[name];
+    if (value === undefined) return member.optional;
+    return member.kind !== 'group' || isWhole(member, value as Values);
+  });
 }
 
 /** A loss is always one of the predictions; other operations show them where their forward pass is shown at length. */
