@@ -163,7 +163,8 @@ export class KnownPlans {
 function checkReturned({ operation, values }: Request, { origins }: Plan): void {
   const wanted = values.return;
   if (!isNames(wanted)) return;
-  const possible = operation.tensors.answer.filter(({ source }) => !source).map(({ path }) => path);
+  const paths = operation.tensors.answer.map(({ path }) => path);
+  const possible = paths.filter(([group]) => group !== operation.deposit?.group);
   const faults = new Faults();
   for (const [i, name] of wanted.entries()) {
     const isIn = (path: readonly string[]) => `${path.join('/')}/`.startsWith(`${name}/`);

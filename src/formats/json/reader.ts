@@ -207,7 +207,8 @@ function checkPresence(signature: GroupMember, given: ReadonlySet<string>, point
   }
   const inWays = signature.either.flatMap(({ need, may = [] }) => [...need, ...may]);
   for (const name of Object.keys(signature.standIns)) {
-    if (!inWays.includes(name) && !given.has(name)) missing(name, '');
+    const isChecked = inWays.includes(name) || !signature.members[name].optional;
+    if (!isChecked && !given.has(name)) missing(name, '');
   }
 
   for (const names of signature.together) {
