@@ -59,7 +59,7 @@ describe.runIf(isHere)('in a browser', () => {
     const operations = await page
       .locator('#operation option')
       .evaluateAll((all) => all.map((one) => one.getAttribute('value')));
-    expect(operations).toHaveLength(8);
+    expect(operations).toHaveLength(15);
     for (const operation of operations) {
       await page.locator('#operation').selectOption(operation);
       const examples = await page
