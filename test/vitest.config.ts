@@ -18,7 +18,8 @@ const ALONE = [
 const RANDOM = [
   'test/engine/{central-differences,float32}.test.ts',
   'test/operations/operations.test.ts',
-  'test/formats/json/codec.test.ts',
+  'test/formats/json/{codec,float32,fuzz,reader}.test.ts',
+  'test/formats/safetensors.test.ts',
   'test/http/caches.test.ts',
 ];
 
