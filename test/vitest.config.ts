@@ -14,6 +14,15 @@ const ALONE = [
   'test/service/http/{admission,caches,fuzz}.test.ts',
 ];
 
+/** Tests with random cases, of which `npm test` tries a quarter (`cases.ts`): here all of them are tried. */
+const RANDOM = [
+  'test/engine/{central-differences,float32}.test.ts',
+  'test/operations/operations.test.ts',
+  'test/formats/json/{codec,float32,fuzz,reader}.test.ts',
+  'test/formats/safetensors.test.ts',
+  'test/http/caches.test.ts',
+];
+
 export default defineConfig({
   test: {
     globalSetup: 'test/build.ts',
@@ -39,6 +48,15 @@ export default defineConfig({
           name: 'service',
           include: [SERVICE],
           exclude: [...configDefaults.exclude, ...ALONE],
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'service-all-cases',
+          include: RANDOM,
+          env: { ALL_CASES: 'true' },
           sequence: { groupOrder: 1 },
         },
       },

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Build } from '../../src/kernels/kernels.js';
 import { operations } from '../../src/operations/operations.js';
 import { askJson } from '../ask.js';
+import { cases } from '../cases.js';
 import { anyBuild } from '../kernels/builds.js';
 import {
   choicesArbitrary,
@@ -119,7 +120,7 @@ describe.each(pairs)('$backward', ({ forward, backward, upstream }) => {
           }
         }
       }),
-      { numRuns: 40 },
+      { numRuns: cases(40) },
     );
   });
 });

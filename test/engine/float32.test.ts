@@ -4,6 +4,7 @@ import { machineryWith } from '../../src/compute/worker/request.js';
 import { formatsWith } from '../../src/formats/formats.js';
 import { operations } from '../../src/operations/operations.js';
 import { askJson, askText, askWith, formats } from '../ask.js';
+import { cases } from '../cases.js';
 import { anyBuild, builds } from '../kernels/builds.js';
 import { expectAllClose, type Json, type JsonObject, numbersFrom, operationCalled, tensorsFor } from '../values.js';
 
@@ -54,7 +55,7 @@ describe.each(ids)('%s in float32, on any build,', (id) => {
         const request = requestFor(id, dims, seed, way);
         expectAllClose(askJson(id, { ...request, dtype }, build), askJson(id, request), dtype);
       }),
-      { numRuns: 60 },
+      { numRuns: cases(60) },
     );
   });
 

@@ -13,6 +13,7 @@ import {
   type Tensor,
   timeMajor,
 } from '../../src/tensor/tensor.js';
+import { cases } from '../cases.js';
 import { anyDtype } from '../kernels/builds.js';
 import { tensor } from '../symbols.js';
 import { numbersFrom } from '../values.js';
@@ -168,7 +169,7 @@ describe('bytes that are something else', () => {
         for (const [at, value] of list) bytes[at % (inHeader ? 400 : bytes.length)] = value;
         expectNoCrash(bytes, any.dtype);
       }),
-      { numRuns: 2000 },
+      { numRuns: cases(2000) },
     );
   });
 
@@ -199,7 +200,7 @@ describe('bytes that are something else', () => {
       fc.property(header, fc.nat(500), (said, more) => {
         expectNoCrash(fileOf(JSON.stringify(said), new Uint8Array(more)));
       }),
-      { numRuns: 2000 },
+      { numRuns: cases(2000) },
     );
   });
 

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { cacheId } from '../../src/stores/cache-id.js';
 import { memoryStore } from '../../src/stores/memory.js';
+import { cases } from '../cases.js';
 import { anyDtype } from '../kernels/builds.js';
 import { dimsArbitrary, type JsonObject } from '../values.js';
 import { entry } from './asking.js';
@@ -40,7 +41,7 @@ describe('stored caches in memory', () => {
         );
         for (const way of ways) expect([way.status, way.text]).toEqual([200, ways[0].text]);
       }),
-      { numRuns: 40 },
+      { numRuns: cases(40) },
     );
   });
 

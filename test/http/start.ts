@@ -22,7 +22,11 @@ export interface Started {
 /** What `npm run build` has made. */
 const WORKER = new URL('../../dist/compute/worker/worker.js', import.meta.url);
 
+const QUEUE_LIMIT = 64;
+
 export interface Limits {
+  /** A pool that several services use, and that the test closes. By default each service has its own. */
+  readonly pool?: Pool;
   readonly workerFile?: URL;
   readonly workers?: number;
   readonly bodyLimit?: number;
@@ -44,18 +48,29 @@ export interface Limits {
   readonly redis?: Redis;
 }
 
-/** The whole service in this process, with real workers, listening on a free port. */
-export async function start(limits: Limits = {}): Promise<Started> {
+/** Real workers, without a service. */
+export function startPool(limits: Limits = {}, onFault: (error: Error) => void = () => {}): Promise<Pool> {
   const {
     kernels = 'auto',
     workerFile = WORKER,
     workers = 2,
-    bodyLimit = 2 ** 26,
     workLimit = 2 ** 28,
     weightsLimit = 2 ** 24,
-    queueLimit = 64,
+    queueLimit = QUEUE_LIMIT,
     memoryLimit = 2 ** 31,
     flopsLimit = 1e13,
+  } = limits;
+  return createPool(
+    { workers, queueLimit, memoryLimit, workLimit, flopsLimit, weightsLimit, kernels, workerFile },
+    onFault,
+  );
+}
+
+/** The whole service in this process, with real workers, listening on a free port. */
+export async function start(limits: Limits = {}): Promise<Started> {
+  const {
+    bodyLimit = 2 ** 26,
+    queueLimit = QUEUE_LIMIT,
     requestTimeout = 60_000,
     idleTimeout = 30_000,
     deadline = 60_000,
@@ -67,10 +82,7 @@ export async function start(limits: Limits = {}): Promise<Started> {
   } = limits;
   const log: Record<string, unknown>[] = [];
   const logger = pino({ level: 'info' }, { write: (line: string) => log.push(JSON.parse(line)) });
-  const pool = await createPool(
-    { workers, queueLimit, memoryLimit, workLimit, flopsLimit, weightsLimit, kernels, workerFile },
-    (error) => logger.error(error),
-  );
+  const pool = limits.pool ?? (await startPool(limits, (error) => logger.error(error)));
   const config: Config = {
     ...loadConfig({}),
     BODY_LIMIT: bodyLimit,
@@ -93,7 +105,7 @@ export async function start(limits: Limits = {}): Promise<Started> {
     url: `http://127.0.0.1:${port}`,
     async stop() {
       await app.close();
-      await pool.close();
+      if (limits.pool === undefined) await pool.close();
       await caches.close();
     },
   };

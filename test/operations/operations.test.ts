@@ -10,6 +10,7 @@ import { shapeIn } from '../../src/tensor/shapes.js';
 import type { GroupMember } from '../../src/tensor/signature.js';
 import type { Dtype } from '../../src/tensor/tensor.js';
 import { ask, askJson as askJsonOn, askText as askTextOn, askWith, refusal, textOf, writeJson } from '../ask.js';
+import { cases } from '../cases.js';
 import { written } from '../formats/json/written.js';
 import { allKernels, anyBuild, anyDtype, builds } from '../kernels/builds.js';
 import {
@@ -71,7 +72,7 @@ describe.each(byId)('%s, on any build, in any type,', (id, operation) => {
         const reversed = Object.fromEntries(Object.entries(request).reverse());
         expect(askTextOn(id, reversed, kernels)).toBe(askTextOn(id, request, kernels));
       }),
-      { numRuns: 50 },
+      { numRuns: cases(50) },
     );
   });
 
@@ -83,7 +84,7 @@ describe.each(byId)('%s, on any build, in any type,', (id, operation) => {
           askTextOn(id, request, kernels),
         );
       }),
-      { numRuns: 30 },
+      { numRuns: cases(30) },
     );
   });
 });
@@ -187,7 +188,7 @@ describe.each(networks)('%s over a sequence, on any build, in any type,', (net) 
           c_prev = cell.c_next;
         }
       }),
-      { numRuns: 60 },
+      { numRuns: cases(60) },
     );
   });
 

@@ -19,7 +19,7 @@ interface Entry {
 }
 
 /**
- * How often the file is looked at. Looking at its content, rather than being told of changes, works wherever the
+ * How often the file is looked at, in milliseconds. Looking at its content, rather than being told of changes, works wherever the
  * file lies: Kubernetes, for one, swaps a symbolic link some way up its path.
  */
 const LOOK_MS = 500;
@@ -31,9 +31,14 @@ const CALLERS_LOGGED = 100;
  * The keys of API_KEYS and API_KEYS_FILE together; undefined if neither is set. The file is looked at again and
  * again; when it cannot be read or understood, the keys of before stay, and the log says why.
  *
+ * @param lookMs milliseconds from one look at the file to the next
  * @throws ConfigError if they cannot be used at the start
  */
-export async function openKeys({ API_KEYS, API_KEYS_FILE }: KeysConfig, logger: Logger): Promise<Keys | undefined> {
+export async function openKeys(
+  { API_KEYS, API_KEYS_FILE }: KeysConfig,
+  logger: Logger,
+  lookMs = LOOK_MS,
+): Promise<Keys | undefined> {
   const fixed = API_KEYS.split(',').map((text, i) => ({ text, place: `API_KEYS: entry ${i + 1}` }));
   if (API_KEYS_FILE === '') {
     if (API_KEYS === '') return undefined;
@@ -53,7 +58,7 @@ export async function openKeys({ API_KEYS, API_KEYS_FILE }: KeysConfig, logger: 
     throw new ConfigError(`API_KEYS_FILE is ${JSON.stringify(API_KEYS_FILE)}, but ${error.message}`);
   });
   let entries = parseFile(content);
-  const close = watch(API_KEYS_FILE, content, {
+  const close = watch(API_KEYS_FILE, content, lookMs, {
     changed(found) {
       entries = parseFile(found);
       const callers = callersOf(entries);
@@ -82,7 +87,7 @@ interface Watcher {
 }
 
 /** Looks at a file until the function that is returned is called. */
-function watch(file: string, content: string, { changed, failed }: Watcher): () => void {
+function watch(file: string, content: string, lookMs: number, { changed, failed }: Watcher): () => void {
   let told = content;
   let seen = content;
   let failure = '';
@@ -107,7 +112,7 @@ function watch(file: string, content: string, { changed, failed }: Watcher): () 
 
   function lookLater(): void {
     if (closed) return;
-    timer = setTimeout(() => void look().finally(lookLater), LOOK_MS).unref();
+    timer = setTimeout(() => void look().finally(lookLater), lookMs).unref();
   }
 
   lookLater();

@@ -53,10 +53,10 @@ describe('threads', () => {
   });
 
   it('that are busy are not ended then', async () => {
-    await start({ keptMs: 2000 });
+    await start({ keptMs: 500 });
     threads.want(2);
     await expect.poll(alive, PATIENCE).toBe(2);
-    expect(await run(threads.free as Thread, 5000)).toBe(5000);
+    expect(await run(threads.free as Thread, 1500)).toBe(1500);
     await expect.poll(alive, PATIENCE).toBe(0);
   });
 

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { loadJsonCodec } from '../../../src/formats/json/codec.js';
 import { arrayOf, elements, rowMajor, rowMajorRange, timeMajor } from '../../../src/tensor/tensor.js';
+import { cases } from '../../cases.js';
 import { numbersFrom } from '../../values.js';
 import { written } from './written.js';
 
@@ -86,7 +87,7 @@ describe('the fast road agrees with V8 both ways', () => {
         const data = codec.readTensor(0)?.tensor.data;
         expect(data && [...data]).toEqual(texts.map(Number));
       }),
-      { numRuns: 1000 },
+      { numRuns: cases(1000) },
     );
   });
 });

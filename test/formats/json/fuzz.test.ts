@@ -6,6 +6,7 @@ import { stridesFor } from '../../../src/tensor/shapes.js';
 import { choice, group } from '../../../src/tensor/signature.js';
 import { arrayOf, elements, type Tensor } from '../../../src/tensor/tensor.js';
 import { writeJson } from '../../ask.js';
+import { cases } from '../../cases.js';
 import { byteMutation, mutated } from '../../fuzz/bodies.js';
 import { DTYPES, readOnAllRoads } from '../../fuzz/codec.js';
 import { bytesOf, corpus } from '../../fuzz/corpus.js';
@@ -15,7 +16,7 @@ import { tensor } from '../../symbols.js';
 /** What the plain reader and writer do, the fast ones do to the last bit; and both of them what the corpus says. */
 
 const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
-const numRuns = Number(process.env.FUZZ_RUNS ?? 2000);
+const numRuns = Number(process.env.FUZZ_RUNS ?? cases(2000));
 
 describe.each(DTYPES)('the corpus, read to %s', (dtype) => {
   it.each(corpus)('%s', (_, kept) => {

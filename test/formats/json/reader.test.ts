@@ -6,6 +6,7 @@ import { MAX_DEPTH } from '../../../src/formats/json/scanner.js';
 import { Refusal } from '../../../src/tensor/refusal.js';
 import { choice, group, integer, optional } from '../../../src/tensor/signature.js';
 import type { Tensor } from '../../../src/tensor/tensor.js';
+import { cases } from '../../cases.js';
 import { tensor } from '../../symbols.js';
 
 const signature = group('Request', 'a request', {
@@ -201,7 +202,7 @@ describe('what is not JSON is refused at its byte', () => {
         }
         expect(refused(text).code === 'invalid-json').toBe(!valid);
       }),
-      { numRuns: 3000 },
+      { numRuns: cases(3000) },
     );
   });
 });

@@ -13,7 +13,7 @@ import { PROBLEM_TYPE } from '../../../src/http/problems.js';
 import { ConfigError, loadConfig } from '../../../src/settings/config.js';
 import { memoryStore } from '../../../src/stores/memory.js';
 import { BODY, entry, hashOf, PATH, post, raw } from '../asking.js';
-import { type Limits, type Started, start } from '../start.js';
+import { type Limits, type Started, start, startPool } from '../start.js';
 
 const statusOf = async (answer: Promise<Response>) => {
   const { status, body } = await answer;
@@ -21,12 +21,18 @@ const statusOf = async (answer: Promise<Response>) => {
   return status;
 };
 
+let pool: Pool;
+beforeAll(async () => {
+  pool = await startPool({ workers: 1, kernels: 'scalar' });
+});
+afterAll(() => pool.close());
+
 const running: { stop(): Promise<unknown> }[] = [];
 afterEach(async () => {
   await Promise.all(running.splice(0).map((service) => service.stop()));
 });
 async function started(settings: NonNullable<Limits['settings']> = {}): Promise<Started> {
-  const service = await start({ workers: 1, kernels: 'scalar', settings });
+  const service = await start({ pool, settings });
   running.push(service);
   return service;
 }
@@ -43,7 +49,7 @@ describe('with keys', () => {
   let service: Started;
   beforeAll(async () => {
     const API_KEYS = `${entry('ann', 'ann-key')},${entry('bob', 'bob-key')}`;
-    service = await start({ workers: 1, kernels: 'scalar', settings: { API_KEYS } });
+    service = await start({ pool, settings: { API_KEYS } });
   });
   afterAll(() => service.stop());
 
@@ -325,7 +331,7 @@ describe('headers that say what an answer is', () => {
   };
   let service: Started;
   beforeAll(async () => {
-    service = await start({ workers: 1, kernels: 'scalar' });
+    service = await start({ pool });
   });
   afterAll(() => service.stop());
 

@@ -21,8 +21,10 @@ afterEach(() => {
 });
 
 const logger = pino({}, { write: (line: string) => log.push(JSON.parse(line)) });
-async function open(config: { API_KEYS?: string; API_KEYS_FILE?: string }): Promise<Keys> {
-  const keys = await openKeys({ API_KEYS: '', API_KEYS_FILE: '', ...config }, logger);
+/** The service looks at the file twice a second; the tests do not wait for that. */
+const LOOK_MS = 20;
+async function open(config: { API_KEYS?: string; API_KEYS_FILE?: string }, lookMs = LOOK_MS): Promise<Keys> {
+  const keys = await openKeys({ API_KEYS: '', API_KEYS_FILE: '', ...config }, logger, lookMs);
   if (!keys) throw new Error('there are no keys');
   opened.push(keys);
   return keys;
@@ -122,7 +124,7 @@ describe('keys that cannot be used at the start', () => {
 });
 
 describe('a file that changes', () => {
-  const LIMIT = { timeout: 20_000, interval: 20 };
+  const LIMIT = { timeout: 20_000, interval: 5 };
   const errors = () => log.filter(({ level }) => level === 50);
 
   it('counts without a restart', async () => {
@@ -163,7 +165,7 @@ describe('a file that changes', () => {
     const keys = await open({ API_KEYS_FILE: file });
     spoil(file);
     await vi.waitFor(() => expect(errors()).toHaveLength(1), LIMIT);
-    await sleep(1200); // two more looks
+    await sleep(10 * LOOK_MS);
     expect(errors()).toMatchObject([{ reason: expect.stringContaining(reason) }]);
     expect(JSON.stringify(log)).not.toContain('a-key-by-mistake');
     expect(keys.callerOf('one')).toBe('ann');
@@ -199,11 +201,11 @@ describe('a file that changes', () => {
 
   it('while it is being written does not count by halves', async () => {
     const file = fileOf(entry('ann', 'one'));
-    const keys = await open({ API_KEYS_FILE: file });
+    const keys = await open({ API_KEYS_FILE: file }, 5 * LOOK_MS);
     // Each of these is a file that could be used; none stays for two looks.
     for (let i = 0; i < 20; i++) {
       writeFileSync(file, `${entry(`passing-${i}`, 'half')}\n`);
-      await sleep(100);
+      await sleep(LOOK_MS);
       expect(keys.callerOf('one')).toBe('ann');
       expect(keys.callerOf('half')).toBeUndefined();
     }
@@ -216,7 +218,7 @@ describe('a file that changes', () => {
     const keys = await open({ API_KEYS_FILE: file });
     keys.close();
     writeFileSync(file, entry('ann', 'two'));
-    await sleep(1500);
+    await sleep(10 * LOOK_MS);
     expect(keys.callerOf('one')).toBe('ann');
     expect(log).toEqual([]);
   });

@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
-import { afterEach } from 'vitest';
+import { afterAll, afterEach, beforeAll } from 'vitest';
+import type { Pool } from '../../../src/compute/pool/pool.js';
 import { post as postSmall } from '../asking.js';
-import { type Limits, type Started, start } from '../start.js';
+import { type Limits, type Started, start, startPool } from '../start.js';
 
 /** Services that limit how often a caller may ask, and callers who ask. */
 
@@ -23,8 +24,14 @@ afterEach(async () => {
   for (const stop of toStop.splice(0).reverse()) await stop();
 });
 
+let pool: Pool;
+beforeAll(async () => {
+  pool = await startPool({ workers: 1, kernels: 'scalar' });
+});
+afterAll(() => pool.close());
+
 export async function started(settings: NonNullable<Limits['settings']>, redis?: Redis): Promise<Started> {
-  const service = await start({ workers: 1, kernels: 'scalar', settings, ...(redis && { redis }) });
+  const service = await start({ pool, settings, ...(redis && { redis }) });
   toStop.push(() => service.stop());
   return service;
 }

@@ -1,14 +1,25 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, it, vi } from 'vitest';
-import { entry } from '../asking.js';
-import { type Limits, type Started, start } from '../start.js';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { Pool } from '../../../src/compute/pool/pool.js';
+import { entry, post } from '../asking.js';
+import { type Limits, type Started, start, startPool } from '../start.js';
 import { type Sample, scrape } from './scrape.js';
 
 const PATH = '/v1/rnn/forward';
 const PARAMETERS = { Wax: [[0.5]], Waa: [[0.8]], ba: [[0.25]] };
 const BODY = JSON.stringify({ x: [[[1, 0, -1]]], a0: [[0]], parameters: PARAMETERS });
+
+let pool: Pool;
+beforeAll(async () => {
+  pool = await startPool({ workers: 1, kernels: 'scalar' });
+  // The first request of a process takes long for what no stage is about.
+  await started();
+  expect((await post(service.url)).status).toBe(200);
+  await service.stop();
+});
+afterAll(() => pool.close());
 
 let service: Started;
 afterEach(() => service.stop());
@@ -34,7 +45,7 @@ function open() {
 }
 
 async function started(limits: Limits = {}): Promise<void> {
-  service = await start({ workers: 1, kernels: 'scalar', ...limits });
+  service = await start({ pool, ...limits });
 }
 
 /** Of all samples with this name and these labels. */

@@ -40,10 +40,11 @@ interface Document {
 const committed = readFileSync(new URL('../../../openapi/openapi.json', import.meta.url), 'utf8');
 const document: Document = JSON.parse(committed);
 
+const ajv = new Ajv({ strict: false, formats: { 'date-time': true, double: true, int32: true, int64: true } });
+ajv.addSchema({ $id: 'document', components: document.components });
+
 /** Checks a value against a schema of the document. */
 function validator(schema: object): ValidateFunction {
-  const ajv = new Ajv({ strict: false, formats: { 'date-time': true, double: true, int32: true, int64: true } });
-  ajv.addSchema({ $id: 'document', components: document.components });
   return ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/components', '"document#/components')));
 }
 
