@@ -81,7 +81,7 @@ export const clients: readonly Client[] = [
     program: 'Program.java',
     needs: ['javac', 'java/lib', 'python/.venv/bin/openapi-generator-cli'],
     generate:
-      'openapi-generator-cli generate -g java --library native --invoker-package unroll --api-package unroll --model-package unroll -i openapi/openapi.json -o ./unroll',
+      'openapi-generator-cli generate -g java --library native --additional-properties containerDefaultToNull=true --invoker-package unroll --api-package unroll --model-package unroll -i openapi/openapi.json -o ./unroll',
     compile: "javac -d build -cp 'lib/*' $(find unroll/src/main -name '*.java') Program.java",
     run: "java -cp 'build:lib/*' Program",
   },

@@ -35,8 +35,7 @@ export function groupSchema(group: GroupMember, found: Map<string, TSchema>, pla
 
 function memberSchema(member: Member, found: Map<string, TSchema>, place: Place): TSchema {
   const schema = valueSchema(member, found, place);
-  // In an answer nothing is null, but some clients in Java take a list that is not nullable for an empty one where it is absent.
-  if (!member.optional || (place === 'answer' && member.kind !== 'tensor')) return schema;
+  if (!member.optional || place === 'answer') return schema;
   if (!('$ref' in schema)) return { ...schema, nullable: true };
   // What stands beside a reference does not count, and without a type nothing is nullable.
   return Type.Unsafe({ type: member.kind === 'group' ? 'object' : 'string', nullable: true, allOf: [schema] });
