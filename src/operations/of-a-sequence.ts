@@ -246,7 +246,7 @@ export function sequenceBackwardOf<C extends CellTypes>(entry: Entry<C>): Operat
     ),
     answer: group(`${name}BackwardResult`, 'gradients of the sequence', {
       gradients: group(`${name}Gradients`, 'each of the shape of what it is the gradient of', {
-        dx: tensor('n_x m T_da', 'gradient of x; not there for ids'),
+        dx: optional(tensor('n_x m T_da', 'gradient of x; not there for ids')),
         ...initialGradients(entry),
         ...parameterGradients(entry),
       }),
